@@ -1,0 +1,71 @@
+# AIOS. `make demo` shows it, `make test` checks it; `make help` lists the rest.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+OUT      = mnt-tests/out
+PREFIX  ?= /usr/local
+# Where PEERS.SH of the benchmark set stands; without it `make bench` runs the Go benchmarks alone.
+PEERS   ?= ../shared/bench/peers.sh
+
+.PHONY: help build demo test test-long race bench lint run install clean checklist need posix
+
+help:
+	@echo "make demo       build, mount, run a goal, deny one, roll one back, verify the log, clean up"
+	@echo "make test       every test that fits into 15 minutes"
+	@echo "make test-long  the long ones: crashes by the hundred, big trees"
+	@echo "make race       the short tests under the race detector"
+	@echo "make bench      benchmarks, and the mount beside go-fuse's loopback"
+	@echo "make checklist  what the last test run proves of the reference"
+	@echo "make lint       vet, staticcheck, gofmt"
+	@echo "make run        mount at /tmp/aios in the foreground"
+	@echo "make install    into $(PREFIX)/bin, with mount.aios"
+
+need:
+	@sh mnt-tests/need.sh
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/aios ./cmd/aios
+
+demo: need build
+	@sh mnt-tests/demo.sh bin/aios
+
+test: need build
+	@mkdir -p $(OUT)
+	@rm -f $(OUT)/failed
+	@($(GO) test -json -timeout 14m ./... || touch $(OUT)/failed) | $(GO) run ./mnt-tests/checklist -record $(OUT)/test.jsonl
+	@test ! -e $(OUT)/failed
+	@$(GO) run ./mnt-tests/checklist -report $(OUT)/test.jsonl -brief
+
+test-long: need build
+	@mkdir -p $(OUT)
+	@rm -f $(OUT)/failed
+	@(AIOS_LONG=1 $(GO) test -json -timeout 80m ./... || touch $(OUT)/failed) | $(GO) run ./mnt-tests/checklist -record $(OUT)/test-long.jsonl
+	@test ! -e $(OUT)/failed
+
+race: need build
+	$(GO) test -race -short -timeout 25m ./...
+
+bench: need build
+	@sh mnt-tests/bench.sh bin/aios $(PEERS)
+
+checklist:
+	@$(GO) run ./mnt-tests/checklist -report $(OUT)/test.jsonl
+
+lint:
+	@test -z "$$(gofmt -l $$(git ls-files '*.go') | tee /dev/stderr)" || (echo "run gofmt -w on these" >&2; exit 1)
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+
+run: need build
+	@mkdir -p /tmp/aios
+	bin/aios mount --state /tmp/aios.state /tmp/aios
+
+install: build
+	install -D -m 0755 bin/aios $(DESTDIR)$(PREFIX)/bin/aios
+	install -d $(DESTDIR)/sbin
+	ln -sf $(PREFIX)/bin/aios $(DESTDIR)/sbin/mount.aios
+	ln -sf $(PREFIX)/bin/aios $(DESTDIR)/sbin/mount.fuse.aios
+	install -D -m 0644 cmd/aios/packaging/aios.service $(DESTDIR)$(PREFIX)/lib/systemd/system/aios.service
+
+clean:
+	rm -rf bin dist $(OUT)
