@@ -5,18 +5,17 @@ const Schema = "aios.intent.v1alpha1"
 
 // Limits of a document (contract §4; S1.1 for depth and steps).
 const (
-	MaxWords      = 64 << 10 // bytes of a goal in words
-	MaxTyped      = 1 << 20  // bytes of a typed intent
-	MaxSteps      = 64       // actions in one intent
-	MaxDepth      = 8        // nesting of maps and lists inside target, params, args
-	MaxReason     = 1024     // characters (S0.1 §4.4)
-	MaxKey        = 128      // characters of an idempotency key (S0.1 §3.3)
-	MaxActionID   = 64       // characters of an action's id
-	MaxVerify     = 32       // verification intents of one action
-	MaxPath       = 4096     // bytes of a path string (S4.1 §5)
-	MaxPathDepth  = 32       // segments of a path string (S4.1 §5)
-	maxNodes      = 100_000  // YAML nodes; 1 MiB of `[[[…` must not cost more
-	maxStringSize = MaxTyped
+	MaxWords     = 64 << 10 // bytes of a goal in words
+	MaxTyped     = 1 << 20  // bytes of a typed intent
+	MaxSteps     = 64       // actions in one intent
+	MaxDepth     = 8        // nesting of maps and lists inside target, params, args
+	MaxReason    = 1024     // characters (S0.1 §4.4)
+	MaxKey       = 128      // characters of an idempotency key (S0.1 §3.3)
+	MaxActionID  = 64       // characters of an action's id
+	MaxVerify    = 32       // verification intents of one action
+	MaxPath      = 4096     // bytes of a path string (S4.1 §5)
+	MaxPathDepth = 32       // segments of a path string (S4.1 §5)
+	maxNodes     = 100_000  // YAML nodes; 1 MiB of `[[[…` must not cost more
 )
 
 // Kind tells a goal in words from a typed intent.
