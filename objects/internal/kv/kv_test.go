@@ -214,6 +214,37 @@ func TestHorizon(t *testing.T) {
 	}
 }
 
+func TestHistoryOfAKey(t *testing.T) {
+	d := open(t, Options{Dir: t.TempDir()})
+	defer d.Close()
+	for _, v := range []string{"one", "", "two"} {
+		b := NewBatch()
+		if v == "" {
+			b.Delete([]byte("kx"))
+		} else {
+			b.Set([]byte("kx"), []byte(v))
+		}
+		b.Set([]byte("ky"), []byte("other"))
+		if _, err := d.Commit(context.Background(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := NewBatch()
+	b.Delete([]byte("ky"))
+	if _, err := d.Commit(context.Background(), b); err != nil {
+		t.Fatal(err)
+	}
+	v := d.View()
+	defer v.Close()
+	h := v.History([]byte("kx"))
+	if len(h) != 3 || string(h[0].Value) != "one" || !h[1].Deleted || string(h[2].Value) != "two" {
+		t.Errorf("%+v", h)
+	}
+	if k := v.KeysEver([]byte("k")); len(k) != 2 || k[0] != "kx" || k[1] != "ky" {
+		t.Errorf("%v", k)
+	}
+}
+
 func TestSyncIsShared(t *testing.T) {
 	d := open(t, Options{Dir: t.TempDir()})
 	defer d.Close()

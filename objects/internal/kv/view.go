@@ -126,5 +126,50 @@ func (v *View) ScanKeys(prefix, from []byte, reverse bool) iter.Seq[[]byte] {
 	}
 }
 
+// Past is one value that a key once had.
+type Past struct {
+	TS      TS
+	Value   []byte
+	Deleted bool
+}
+
+// History gives what a key was over time up to this view, oldest first, as far back
+// as the horizon. It shows sealed epochs only.
+func (v *View) History(key []byte) []Past {
+	it := v.txn.NewKeyIterator(key, badger.IteratorOptions{AllVersions: true, PrefetchValues: true})
+	defer it.Close()
+	var list []Past
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		p := Past{TS: TS(item.Version()), Deleted: item.IsDeletedOrExpired()}
+		if !p.Deleted {
+			b, err := item.ValueCopy(nil)
+			if err != nil {
+				continue
+			}
+			p.Value = b
+		}
+		list = append(list, p)
+	}
+	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
+		list[i], list[j] = list[j], list[i]
+	}
+	return list
+}
+
+// KeysEver gives the keys under prefix that exist or once existed within the history.
+func (v *View) KeysEver(prefix []byte) []string {
+	it := v.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, AllVersions: true, PrefetchValues: false})
+	defer it.Close()
+	var keys []string
+	for it.Rewind(); it.Valid(); it.Next() {
+		k := string(it.Item().Key())
+		if len(keys) == 0 || keys[len(keys)-1] != k {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
 // Close releases the view.
 func (v *View) Close() { v.txn.Discard() }

@@ -1,0 +1,228 @@
+package blob
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"iter"
+	"os"
+
+	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
+	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers "fastcdc"
+)
+
+// A pack is the magic, then frames: hash (32 bytes), plain length, stored length
+// (4 bytes each, little endian), codec (1), CRC-32C of the header before it and of
+// the stored bytes (4), the stored bytes. A frame is never rewritten.
+const (
+	packMagic   = "AIOSPAK1"
+	frameHeader = 32 + 4 + 4 + 1 + 4
+)
+
+// Codecs of stored bytes.
+const (
+	codecPlain byte = 0
+	codecZstd  byte = 1
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// Location says where a chunk lies.
+type Location struct {
+	Pack   uint64
+	Offset uint32 // of the frame
+	Stored uint32 // bytes on disk, without the frame's header
+	Raw    uint32 // plain bytes
+	Codec  byte
+}
+
+// Marshal gives the 21 bytes that stand under a chunk's key.
+func (l Location) Marshal() []byte {
+	b := binary.LittleEndian.AppendUint64(nil, l.Pack)
+	b = binary.LittleEndian.AppendUint32(b, l.Offset)
+	b = binary.LittleEndian.AppendUint32(b, l.Stored)
+	b = binary.LittleEndian.AppendUint32(b, l.Raw)
+	return append(b, l.Codec)
+}
+
+// ParseLocation reads what Marshal wrote.
+func ParseLocation(b []byte) (Location, error) {
+	if len(b) != 21 {
+		return Location{}, fmt.Errorf("a chunk's place has 21 bytes, not %d", len(b))
+	}
+	return Location{binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint32(b[8:]), binary.LittleEndian.Uint32(b[12:]), binary.LittleEndian.Uint32(b[16:]), b[20]}, nil
+}
+
+// FastCDC with the sizes of OM §7.
+var chunkSizes = chunkers.ChunkerOpts{MinSize: 64 << 10, NormalSize: 256 << 10, MaxSize: 1 << 20}
+
+// Split cuts what r gives into content-defined chunks and calls fn with each; the
+// slice is valid during the call only. Equal bytes give equal cuts, always.
+func Split(r io.Reader, fn func(chunk []byte) error) error {
+	c, err := chunkers.NewChunker("fastcdc", r, &chunkSizes)
+	if err != nil {
+		return err
+	}
+	for {
+		b, err := c.Next()
+		if err != nil && err != io.EOF {
+			return err
+		}
+		if len(b) > 0 {
+			if e := fn(b); e != nil {
+				return e
+			}
+		}
+		if err == io.EOF || len(b) == 0 {
+			return nil
+		}
+	}
+}
+
+// Append puts a chunk into the open pack. It is durable after the next Sync.
+func (s *Store) Append(ctx context.Context, chunk []byte) (Hash, Location, error) {
+	h := Sum(chunk)
+	loc, err := s.append(h, chunk)
+	if err != nil {
+		return h, loc, fmt.Errorf("append chunk: %w", err)
+	}
+	return h, loc, nil
+}
+
+func (s *Store) append(h Hash, chunk []byte) (Location, error) {
+	stored, codec := chunk, codecPlain
+	// Below a few hundred bytes zstd's own frame eats the gain.
+	if len(chunk) > 256 {
+		if z := s.enc.EncodeAll(chunk, nil); len(z) < len(chunk)-len(chunk)/16 {
+			stored, codec = z, codecZstd
+		}
+	}
+	frame := make([]byte, frameHeader, frameHeader+len(stored))
+	copy(frame, h[:])
+	binary.LittleEndian.PutUint32(frame[32:], uint32(len(chunk)))
+	binary.LittleEndian.PutUint32(frame[36:], uint32(len(stored)))
+	frame[40] = codec
+	crc := crc32.Update(crc32.Checksum(frame[:41], castagnoli), castagnoli, stored)
+	binary.LittleEndian.PutUint32(frame[41:], crc)
+	frame = append(frame, stored...)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pack != nil && s.packEnd+int64(len(frame)) > s.o.PackSize {
+		if err := s.pack.Sync(); err != nil {
+			return Location{}, err
+		}
+		if err := s.pack.Close(); err != nil {
+			return Location{}, err
+		}
+		s.pack, s.dirty = nil, false
+	}
+	if s.pack == nil {
+		// Every start opens a pack of its own: a torn tail is never written behind.
+		s.packID++
+		f, err := os.OpenFile(s.packPath(s.packID), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return Location{}, err
+		}
+		if _, err := f.WriteAt([]byte(packMagic), 0); err != nil {
+			f.Close()
+			return Location{}, err
+		}
+		s.pack, s.packEnd, s.newDirs = f, int64(len(packMagic)), true
+	}
+	loc := Location{s.packID, uint32(s.packEnd), uint32(len(stored)), uint32(len(chunk)), codec}
+	if _, err := s.pack.WriteAt(frame, s.packEnd); err != nil {
+		return Location{}, err // what was written lies beyond packEnd and is written over
+	}
+	s.packEnd += int64(len(frame))
+	s.dirty = true
+	return loc, nil
+}
+
+// reader gives a descriptor of a pack. The first maxOpenPacks packs that are read
+// keep theirs; beyond that one is opened for the read and closed after it.
+func (s *Store) reader(id uint64) (f *os.File, done func(), err error) {
+	s.readMu.Lock()
+	defer s.readMu.Unlock()
+	if f := s.reads[id]; f != nil {
+		return f, func() {}, nil
+	}
+	if f, err = os.Open(s.packPath(id)); err != nil {
+		return nil, nil, err
+	}
+	if len(s.reads) >= maxOpenPacks {
+		return f, func() { f.Close() }, nil
+	}
+	s.reads[id] = f
+	return f, func() {}, nil
+}
+
+// ReadChunk reads a chunk back and checks it against its hash; ErrIntegrity names
+// the pack and the place.
+func (s *Store) ReadChunk(ctx context.Context, h Hash, l Location) ([]byte, error) {
+	f, done, err := s.reader(l.Pack)
+	if err != nil {
+		return nil, fmt.Errorf("read chunk %s: %w", h, err)
+	}
+	defer done()
+	buf := make([]byte, frameHeader+int(l.Stored))
+	if _, err := f.ReadAt(buf, int64(l.Offset)); err != nil {
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return nil, fmt.Errorf("%w: pack %x ends before byte %d", ErrIntegrity, l.Pack, int64(l.Offset)+int64(len(buf)))
+		}
+		return nil, fmt.Errorf("read chunk %s: %w", h, err)
+	}
+	b, err := s.decode(buf, l)
+	if err != nil {
+		return nil, err
+	}
+	if Sum(b) != h {
+		return nil, fmt.Errorf("%w: pack %x, byte %d, chunk %s", ErrIntegrity, l.Pack, l.Offset, h)
+	}
+	return b, nil
+}
+
+func (s *Store) decode(frame []byte, l Location) ([]byte, error) {
+	stored := frame[frameHeader:]
+	if frame[40] == codecPlain {
+		return stored, nil
+	}
+	b, err := s.dec.DecodeAll(stored, make([]byte, 0, l.Raw))
+	if err != nil {
+		return nil, fmt.Errorf("%w: pack %x, byte %d: %w", ErrIntegrity, l.Pack, l.Offset, err)
+	}
+	return b, nil
+}
+
+// ScanPack walks the whole frames of a pack, in order, up to the first that is torn.
+func (s *Store) ScanPack(id uint64) iter.Seq2[Hash, Location] {
+	return func(yield func(Hash, Location) bool) {
+		f, err := os.Open(s.packPath(id))
+		if err != nil {
+			return
+		}
+		defer f.Close()
+		head := make([]byte, frameHeader)
+		for off := int64(len(packMagic)); ; {
+			if _, err := f.ReadAt(head, off); err != nil {
+				return
+			}
+			var h Hash
+			copy(h[:], head)
+			l := Location{id, uint32(off), binary.LittleEndian.Uint32(head[36:]), binary.LittleEndian.Uint32(head[32:]), head[40]}
+			stored := make([]byte, l.Stored)
+			if _, err := f.ReadAt(stored, off+frameHeader); err != nil {
+				return
+			}
+			if crc32.Update(crc32.Checksum(head[:41], castagnoli), castagnoli, stored) != binary.LittleEndian.Uint32(head[41:]) {
+				return
+			}
+			if !yield(h, l) {
+				return
+			}
+			off += frameHeader + int64(l.Stored)
+		}
+	}
+}
