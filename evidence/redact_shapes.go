@@ -1,0 +1,171 @@
+package evidence
+
+import (
+	"math"
+	"regexp"
+	"strings"
+)
+
+// The shape catalog: what is a secret wherever it stands (S3.1 §14, S1.1
+// §17.2.6).
+var (
+	pemBlock = regexp.MustCompile(`-----BEGIN [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----(?s:.*?)(-----END [A-Z0-9 ]*PRIVATE KEY( BLOCK)?-----|$)`)
+	provider = regexp.MustCompile(`\b(sk-[A-Za-z0-9_-]{8,}|gh[pousr]_[A-Za-z0-9]{8,}|github_pat_[A-Za-z0-9_]{16,}|glpat-[A-Za-z0-9_-]{16,}|xox[a-z]-[A-Za-z0-9-]{8,}|AKIA[0-9A-Z]{16}|AIza[0-9A-Za-z_-]{30,}|eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*)`)
+	bearer   = regexp.MustCompile(`(?i)\b(bearer|basic)\s+([A-Za-z0-9._~+/-]{8,}=*)`)
+	assigned = regexp.MustCompile(`(?i)\b(password|passphrase|passwd|api[_-]key|secret|token|auth[_-]token|bearer[_-]token|private[_-]key|client[_-]secret|access[_-]token)("?\s*[=:]\s*)("[^"]*"|'[^']*'|[^\s,;&"'}\]]+)`)
+	userinfo = regexp.MustCompile(`(://[^/\s:@]*:)([^/\s@]+)@`)
+	jwkText  = regexp.MustCompile(`"kty"\s*:`)
+	jwkKey   = regexp.MustCompile(`"(d|p|q|dp|dq|qi|k)"\s*:`)
+	word     = regexp.MustCompile(`[A-Za-z0-9_\-]{32,}`)
+	blob     = regexp.MustCompile(`[A-Za-z0-9+/]{64,}={0,2}`)
+	typedID  = regexp.MustCompile(`^(evr|recpt|act|intent|plan|corr|polreq|poldec|apprq|appb|appr|ovrq|ovr|actrq|vrf|vrfi|sess|obj|ver|chunk|txn|tx|snap|agent|run|req|hnd|chk|idem|seg|tplan|polb|invbundle|idbundle|statbundle|reccritical|sigfloor|spcat|nscat|narrativebundle|vcap|subj)_([0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{16,64})$`)
+	hexWord  = regexp.MustCompile(`^([0-9a-f]+|[0-9A-F]+)$`)
+)
+
+// jwkPrivate are the private members of a JSON Web Key (RFC 7518 §6).
+var jwkPrivate = map[string]bool{"d": true, "p": true, "q": true, "dp": true, "dq": true, "qi": true, "oth": true, "k": true}
+
+func privateJWK(m map[string]any) bool {
+	if _, ok := m["kty"]; !ok {
+		return false
+	}
+	for k := range m {
+		if jwkPrivate[k] {
+			return true
+		}
+	}
+	return false
+}
+
+// text returns s with every secret in it replaced. key is the name of the
+// field it stands in, which decides whether a long token is a digest or an
+// identifier of ours (spec/evidence.md §21.17).
+func (r *redactor) text(s, key string) string {
+	if len(s) < 8 {
+		return s
+	}
+	if strings.Contains(s, "PRIVATE KEY") {
+		s = pemBlock.ReplaceAllStringFunc(s, r.hashed)
+	}
+	if jwkText.MatchString(s) && jwkKey.MatchString(s) {
+		return r.hashed(s)
+	}
+	if strings.Contains(s, "://") {
+		s = userinfo.ReplaceAllStringFunc(s, func(m string) string {
+			p := userinfo.FindStringSubmatch(m)
+			r.rules |= ruleDropped
+			return p[1] + "redacted@"
+		})
+	}
+	if strings.ContainsAny(s, "=:") {
+		s = assigned.ReplaceAllStringFunc(s, func(m string) string {
+			p := assigned.FindStringSubmatch(m)
+			if strings.HasPrefix(p[3], "redacted") {
+				return m
+			}
+			r.rules |= ruleDropped
+			return p[1] + p[2] + "redacted"
+		})
+	}
+	s = provider.ReplaceAllStringFunc(s, r.hashed)
+	if strings.Contains(s, " ") {
+		s = bearer.ReplaceAllStringFunc(s, func(m string) string {
+			p := bearer.FindStringSubmatch(m)
+			if !looksRandom(p[2], 3.0) {
+				return m
+			}
+			return p[1] + " " + r.hashed(p[2])
+		})
+	}
+	if len(s) < 32 {
+		return s
+	}
+	if !signatureField(key) {
+		s = blob.ReplaceAllStringFunc(s, func(m string) string {
+			if hexWord.MatchString(m) || !looksRandom(m, 4.6) {
+				return m
+			}
+			return r.hashed(m)
+		})
+	}
+	digests := digestField(key)
+	return word.ReplaceAllStringFunc(s, func(m string) string {
+		switch {
+		case typedID.MatchString(m), signatureField(key):
+			return m
+		case hexWord.MatchString(m):
+			if digests || strings.Contains(s, ":"+m) || strings.Contains(s, "redacted:"+m) {
+				return m // b3:<hex>, sha256:<hex>, or our own replacement
+			}
+			return r.hashed(m)
+		case looksRandom(m, 4.0):
+			return r.hashed(m)
+		}
+		return m
+	})
+}
+
+// looksRandom is the entropy heuristic: letters and digits mixed inside the
+// parts between separators, and more bits a character than words have. Hex
+// has at most 4, English text about 4, random base64 of 32 characters about
+// 4.5.
+func looksRandom(s string, bits float64) bool {
+	mixed := false
+	for _, part := range strings.FieldsFunc(s, func(c rune) bool { return c == '-' || c == '_' || c == '/' || c == '.' }) {
+		var letter, digit bool
+		var flips int
+		var lastUpper bool
+		for i, c := range part {
+			upper := c >= 'A' && c <= 'Z'
+			letter = letter || upper || c >= 'a' && c <= 'z'
+			digit = digit || c >= '0' && c <= '9'
+			if i > 1 && upper != lastUpper {
+				flips++
+			}
+			lastUpper = upper
+		}
+		mixed = mixed || letter && digit || flips > len(part)/4 && len(part) >= 8
+	}
+	if !mixed {
+		return false
+	}
+	var count [256]int
+	for i := 0; i < len(s); i++ {
+		count[s[i]]++
+	}
+	h := 0.0
+	for _, n := range count {
+		if n > 0 {
+			p := float64(n) / float64(len(s))
+			h -= p * math.Log2(p)
+		}
+	}
+	return h > bits
+}
+
+// digestWords are parts of the names of fields that hold digests and ids.
+var digestWords = map[string]bool{
+	"id": true, "ids": true, "hash": true, "hashes": true, "digest": true, "root": true, "sha1": true,
+	"sha256": true, "sha512": true, "blake3": true, "b3": true, "link": true, "commit": true, "commits": true,
+	"rev": true, "revision": true, "tree": true, "leaf": true, "fingerprint": true, "version": true, "chunk": true,
+	"chunks": true, "parent": true, "parents": true, "head": true, "merkle": true, "checkpoint": true, "ref": true,
+	"refs": true, "handle": true, "object": true, "snapshot": true, "etag": true, "checksum": true, "proof": true,
+	"oid": true, "base": true, "content": true, "traceparent": true, "transaction": true, "ino": true,
+}
+
+// digestField reports whether a field of this name may hold a digest.
+func digestField(key string) bool {
+	for _, part := range strings.FieldsFunc(strings.ToLower(key), func(c rune) bool { return c == '_' || c == '-' || c == '.' }) {
+		if digestWords[part] {
+			return true
+		}
+	}
+	return false
+}
+
+// signatureField reports whether a field of this name holds a public
+// signature or public key, which look like secrets and are none.
+func signatureField(key string) bool {
+	key = strings.ToLower(key)
+	return strings.HasSuffix(key, "signature") || strings.HasSuffix(key, "public_key") || key == "tree_root" || key == "signing_key_id"
+}
