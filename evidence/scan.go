@@ -21,6 +21,7 @@ type damage struct {
 	file    string // relative to the log's directory
 	offset  int64  // -1 where there is none
 	problem string
+	upto    uint64 // last record of a range that is at fault, if it is one
 }
 
 func (d *damage) Error() string {
@@ -45,8 +46,13 @@ type frameReader struct {
 	err   error
 }
 
-func newFrameReader(f io.Reader, limit int) *frameReader {
-	return &frameReader{f: f, buf: make([]byte, 1<<20), limit: limit}
+// newFrameReader reads in steps of 256 KiB, or at once what is smaller.
+func newFrameReader(f *os.File, limit int) *frameReader {
+	size := int64(256 << 10)
+	if st, err := f.Stat(); err == nil {
+		size = min(size, st.Size()+frameHead)
+	}
+	return &frameReader{f: f, buf: make([]byte, size), limit: limit}
 }
 
 // fill reads on until n bytes are there or the file ends.

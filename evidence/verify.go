@@ -117,7 +117,12 @@ type expectation struct {
 // anomaly keeps the first anomaly: the one at the lowest record; one that
 // names no record comes last.
 func (v *verification) anomaly(d *damage) {
-	rank := func(d *damage) uint64 { return d.seq - 1 } // 0 wraps to the highest
+	rank := func(d *damage) uint64 {
+		if d.upto > 0 {
+			return d.upto // a range is named only if nothing in it is
+		}
+		return d.seq - 1 // 0 wraps to the highest
+	}
 	if v.worst == nil || rank(d) < rank(v.worst) {
 		v.worst = d
 	}

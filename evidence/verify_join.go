@@ -165,7 +165,7 @@ func (j *join) root(size uint64, got string, w expectation) {
 		return
 	}
 	j.reported = true
-	j.v.anomaly(&damage{seq: j.lastGood + 1, file: w.file, offset: -1, problem: fmt.Sprintf(
+	j.v.anomaly(&damage{seq: j.lastGood + 1, upto: size, file: w.file, offset: -1, problem: fmt.Sprintf(
 		"the %s over %d records has root %s, the records have %s: something in records %d to %d was changed", w.what, size, w.root, got, j.lastGood+1, size)})
 }
 
