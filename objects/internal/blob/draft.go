@@ -15,6 +15,9 @@ import (
 // 400 µs, a round trip 20 to 100 (design §2).
 const MemoryLimit = 64 << 10
 
+// maxOffset is where a file ends at the latest (the kernel's MAX_LFS_FILESIZE).
+const maxOffset = 1<<63 - 1
+
 // Base is the immutable content that a draft started from.
 type Base interface {
 	io.ReaderAt
@@ -135,6 +138,9 @@ func (d *Draft) Blocks() int64 {
 func (d *Draft) ReadAt(p []byte, off int64) (int, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	if off < 0 {
+		return 0, ErrInvalid
+	}
 	if off >= d.size {
 		return 0, io.EOF
 	}
@@ -203,6 +209,9 @@ func (d *Draft) Append(p []byte) (int64, error) {
 }
 
 func (d *Draft) writeLocked(p []byte, off int64) (int, error) {
+	if off < 0 || off > maxOffset-int64(len(p)) {
+		return 0, ErrInvalid
+	}
 	if len(p) == 0 {
 		return 0, nil
 	}
@@ -238,6 +247,9 @@ func (d *Draft) writeLocked(p []byte, off int64) (int, error) {
 
 // Truncate sets the size; what is cut off is gone, what is added reads as zeros.
 func (d *Draft) Truncate(size int64) error {
+	if size < 0 || size > maxOffset {
+		return ErrInvalid
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if size == d.size {

@@ -111,12 +111,7 @@ func (s *Store) append(h Hash, chunk []byte) (Location, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.pack != nil && s.packEnd+int64(len(frame)) > s.o.PackSize {
-		if err := s.pack.Sync(); err != nil {
-			return Location{}, err
-		}
-		if err := s.pack.Close(); err != nil {
-			return Location{}, err
-		}
+		s.full = append(s.full, s.pack) // Sync closes it
 		s.pack, s.dirty = nil, false
 	}
 	if s.pack == nil {
@@ -162,6 +157,9 @@ func (s *Store) reader(id uint64) (f *os.File, done func(), err error) {
 // ReadChunk reads a chunk back and checks it against its hash; ErrIntegrity names
 // the pack and the place.
 func (s *Store) ReadChunk(ctx context.Context, h Hash, l Location) ([]byte, error) {
+	if l.Stored > maxChunk || l.Raw > maxChunk {
+		return nil, fmt.Errorf("%w: pack %x, byte %d: no chunk is that long", ErrIntegrity, l.Pack, l.Offset)
+	}
 	f, done, err := s.reader(l.Pack)
 	if err != nil {
 		return nil, fmt.Errorf("read chunk %s: %w", h, err)
@@ -173,6 +171,9 @@ func (s *Store) ReadChunk(ctx context.Context, h Hash, l Location) ([]byte, erro
 			return nil, fmt.Errorf("%w: pack %x ends before byte %d", ErrIntegrity, l.Pack, int64(l.Offset)+int64(len(buf)))
 		}
 		return nil, fmt.Errorf("read chunk %s: %w", h, err)
+	}
+	if !frameOK(buf, h, l) {
+		return nil, fmt.Errorf("%w: pack %x, byte %d, chunk %s: frame", ErrIntegrity, l.Pack, l.Offset, h)
 	}
 	b, err := s.decode(buf, l)
 	if err != nil {
@@ -209,9 +210,10 @@ func (s *Store) ScanPack(id uint64) iter.Seq2[Hash, Location] {
 			if _, err := f.ReadAt(head, off); err != nil {
 				return
 			}
-			var h Hash
-			copy(h[:], head)
-			l := Location{id, uint32(off), binary.LittleEndian.Uint32(head[36:]), binary.LittleEndian.Uint32(head[32:]), head[40]}
+			l, h := parseFrame(id, off, head)
+			if l.Stored > maxChunk {
+				return
+			}
 			stored := make([]byte, l.Stored)
 			if _, err := f.ReadAt(stored, off+frameHeader); err != nil {
 				return

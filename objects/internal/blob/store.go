@@ -12,6 +12,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"github.com/oklog/ulid/v2"
+	"golang.org/x/sys/unix"
 )
 
 // Options of a blob store. Dir holds packs and hot files, Staging the drafts' files;
@@ -32,11 +33,19 @@ type Store struct {
 	pack    *os.File
 	packID  uint64
 	packEnd int64
-	dirty   bool // the open pack has bytes that are not synced
-	newDirs bool // directory entries that are not synced
+	full    []*os.File // full packs that are not synced yet
+	dirty   bool       // the open pack has bytes that are not synced
+	newDirs bool       // directory entries that are not synced
 
-	readMu sync.Mutex
-	reads  map[uint64]*os.File // packs open for reading
+	syncMu sync.Mutex // one Sync at a time
+
+	readMu  sync.Mutex
+	reads   map[uint64]*os.File // packs open for reading
+	retired []*os.File          // of packs that were dropped
+
+	hotMu      sync.Mutex
+	hotDirs    map[string]bool // directories under hot/ with entries that are not synced
+	newStaging bool            // staging/ has entries that are not synced
 
 	enc *zstd.Encoder
 	dec *zstd.Decoder
@@ -114,32 +123,101 @@ func (s *Store) Close() error {
 	for _, f := range s.reads {
 		err = errors.Join(err, f.Close())
 	}
-	s.reads = map[uint64]*os.File{}
+	for _, f := range s.retired {
+		err = errors.Join(err, f.Close())
+	}
+	s.reads, s.retired = map[uint64]*os.File{}, nil
 	s.readMu.Unlock()
 	s.dec.Close()
 	return errors.Join(err, s.enc.Close())
 }
 
-// Sync makes durable what Append and AdoptHot have brought in so far.
+// Sync makes durable what Append, AdoptHot and NewStaging have brought in so far.
+// Appending goes on meanwhile.
 func (s *Store) Sync(ctx context.Context) error {
 	if s.o.ReadOnly {
 		return nil
 	}
+	s.syncMu.Lock() // callers that waited find nothing left to do
+	defer s.syncMu.Unlock()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.dirty {
-		if err := s.pack.Sync(); err != nil {
-			return fmt.Errorf("sync pack: %w", err)
-		}
-		s.dirty = false
+	pack, full, newDirs := s.pack, s.full, s.newDirs
+	if !s.dirty {
+		pack = nil
 	}
-	if s.newDirs {
-		for _, d := range []string{s.packDir(), s.hotDir()} {
-			if err := syncDir(d); err != nil {
-				return err
-			}
+	s.dirty, s.newDirs, s.full = false, false, nil
+	s.mu.Unlock()
+	err := s.syncPacks(pack, full)
+	if err != nil {
+		s.mu.Lock()
+		s.dirty, s.newDirs, s.full = true, true, append(full, s.full...)
+		s.mu.Unlock()
+		return fmt.Errorf("sync pack: %w", err)
+	}
+	if newDirs {
+		if err := syncDir(s.packDir()); err != nil {
+			s.mu.Lock()
+			s.newDirs = true
+			s.mu.Unlock()
+			return err
 		}
-		s.newDirs = false
+	}
+	return errors.Join(s.syncHot(), s.syncStaging())
+}
+
+// syncPacks syncs the open pack and the full ones, which it closes when all went well.
+func (s *Store) syncPacks(pack *os.File, full []*os.File) error {
+	for _, f := range full {
+		if err := unix.Fdatasync(int(f.Fd())); err != nil {
+			return err
+		}
+	}
+	if pack != nil {
+		if err := unix.Fdatasync(int(pack.Fd())); err != nil {
+			return err
+		}
+	}
+	for _, f := range full {
+		f.Close() // synced: nothing can be lost
+	}
+	return nil
+}
+
+// syncHot makes the names of adopted files durable.
+func (s *Store) syncHot() error {
+	s.hotMu.Lock()
+	dirs := s.hotDirs
+	s.hotDirs = nil
+	s.hotMu.Unlock()
+	if len(dirs) == 0 {
+		return nil
+	}
+	dirs[s.hotDir()] = true
+	for dir := range dirs {
+		if err := syncDir(dir); err != nil {
+			s.hotMu.Lock()
+			s.hotDirs = dirs
+			s.hotMu.Unlock()
+			return err
+		}
+	}
+	return nil
+}
+
+// syncStaging makes the names of new staging files durable.
+func (s *Store) syncStaging() error {
+	s.hotMu.Lock()
+	todo := s.newStaging
+	s.newStaging = false
+	s.hotMu.Unlock()
+	if !todo {
+		return nil
+	}
+	if err := syncDir(s.o.Staging); err != nil {
+		s.hotMu.Lock()
+		s.newStaging = true
+		s.hotMu.Unlock()
+		return err
 	}
 	return nil
 }
@@ -164,6 +242,9 @@ func (s *Store) NewStaging() (*os.File, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("make staging file: %w", err)
 	}
+	s.hotMu.Lock()
+	s.newStaging = true
+	s.hotMu.Unlock()
 	return f, id, nil
 }
 
@@ -213,11 +294,14 @@ func (s *Store) OpenHot(h Hash) (*os.File, error) {
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, ErrNotHot
 	}
+	if err == nil {
+		touch(f)
+	}
 	return f, err
 }
 
 // AdoptHot moves a finished file into its place under its hash; the file's bytes
-// must be synced already. Content that is hot already is kept, the file removed.
+// must be synced already, its name is durable after Sync. Content that is hot already is kept, the file removed.
 func (s *Store) AdoptHot(path string, h Hash) error {
 	to := s.hotPath(h)
 	if _, err := os.Stat(to); err == nil {
@@ -233,12 +317,12 @@ func (s *Store) AdoptHot(path string, h Hash) error {
 	if err := os.Rename(path, to); err != nil {
 		return fmt.Errorf("adopt hot file: %w", err)
 	}
-	if err := syncDir(dir); err != nil {
-		return err
+	s.hotMu.Lock()
+	if s.hotDirs == nil {
+		s.hotDirs = map[string]bool{}
 	}
-	s.mu.Lock()
-	s.newDirs = true
-	s.mu.Unlock()
+	s.hotDirs[dir] = true
+	s.hotMu.Unlock()
 	return nil
 }
 

@@ -2,8 +2,8 @@ package kv
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"os"
 	"sort"
 )
 
@@ -16,19 +16,23 @@ type Batch struct {
 // NewBatch gives an empty batch.
 func NewBatch() *Batch { return &Batch{m: map[string][]byte{}} }
 
-// Set writes value under key. Neither may be changed by the caller afterwards.
+// Set writes value under key. The value may not be changed by the caller afterwards.
 func (b *Batch) Set(key, value []byte) {
 	if value == nil {
 		value = []byte{}
 	}
-	b.m[string(key)] = value
-	b.size += len(key) + len(value)
+	b.put(string(key), value)
 }
 
 // Delete removes key.
-func (b *Batch) Delete(key []byte) {
-	b.m[string(key)] = nil
-	b.size += len(key)
+func (b *Batch) Delete(key []byte) { b.put(string(key), nil) }
+
+func (b *Batch) put(key string, value []byte) {
+	if old, ok := b.m[key]; ok {
+		b.size -= len(key) + len(old)
+	}
+	b.m[key] = value
+	b.size += len(key) + len(value)
 }
 
 // Get answers what the batch holds for a key; deleted is true for a removal.
@@ -37,17 +41,19 @@ func (b *Batch) Get(key []byte) (value []byte, deleted, ok bool) {
 	return v, ok && v == nil, ok
 }
 
-// Len is the number of keys, Size about their bytes.
-func (b *Batch) Len() int  { return len(b.m) }
+// Len is the number of keys, Size their bytes with the values.
+func (b *Batch) Len() int { return len(b.m) }
+
+// Size is the number of bytes of keys and values.
 func (b *Batch) Size() int { return b.size }
 
-// next is the timestamp of the next epoch: now, but later than every earlier one.
-func (d *DB) next() TS {
-	return max(At(d.o.Now()), d.LastSealed()+1, TS(d.b.MaxVersion())+1)
-}
+// next is the timestamp of the next epoch: now, but later than every earlier one (T-7).
+func (d *DB) next() TS { return max(At(d.o.Now()), d.LastSealed()+1, d.last+1) }
 
 // Commit writes the batch as one epoch and seals it. It is visible to readers when
-// Commit returns, and survives a power cut once Sync was called after it.
+// Commit returns, and survives a power cut once Sync was called after it. An empty
+// batch makes no epoch. ErrNoSpace, ErrReadOnly and ErrBadKey leave nothing behind;
+// what any other error left is undone before Commit returns.
 func (d *DB) Commit(ctx context.Context, b *Batch) (TS, error) {
 	if d.o.ReadOnly {
 		return 0, ErrReadOnly
@@ -55,36 +61,76 @@ func (d *DB) Commit(ctx context.Context, b *Batch) (TS, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, err
 	}
+	for k := range b.m {
+		if len(k) == 0 || len(k) > maxKey || k[0] == 0 {
+			return 0, fmt.Errorf("commit %q: %w", k[:min(len(k), 32)], ErrBadKey)
+		}
+	}
+	return d.commitAny(b)
+}
+
+// commitAny is Commit for keys of the package, too.
+func (d *DB) commitAny(b *Batch) (TS, error) {
 	d.commit.Lock()
 	defer d.commit.Unlock()
-	if d.DiskLow() {
-		return 0, ErrNoSpace
+	if d.broken != nil {
+		return 0, d.broken
 	}
+	if len(b.m) == 0 {
+		return d.LastSealed(), nil
+	}
+	if err := d.space.room(int64(b.size)); err != nil {
+		return 0, err
+	}
+	good := d.LastSealed()
 	ts := d.next()
-	keys := make([]string, 0, len(b.m))
-	for k := range b.m {
-		keys = append(keys, k)
-	}
-	sort.Strings(keys)
-	if err := d.write(ts, b, keys); err != nil {
-		return 0, fmt.Errorf("commit: %w", err)
+	if err := d.write(ts, good, b); err != nil {
+		err = fmt.Errorf("commit: %w", err)
+		if errors.Is(err, errCrash) {
+			d.broken = err // a test's crash: the next Open mends it
+			return 0, err
+		}
+		// Parts of the epoch may stand at ts; a later seal would make them visible.
+		if e := d.undo(good); e != nil {
+			d.broken = fmt.Errorf("metadata takes no more writes until it is opened again: %w", errors.Join(err, e))
+			return 0, d.broken
+		}
+		return 0, err
 	}
 	d.sealed.Store(uint64(ts))
 	return ts, nil
 }
 
+// errCrash is wrapped by what a test's failpoint returns to play a crash.
+var errCrash = errors.New("crash")
+
 // write puts the keys and the seal at ts: in one Badger transaction where they fit,
-// else in several, the seal alone in the last one.
-func (d *DB) write(ts TS, b *Batch, keys []string) error {
-	// Badger's own limits with some room for its per-entry cost.
+// else in several, the seal in the last one. Values that go to Badger's value log are
+// on disk before the seal is written: a seal must never vouch for bytes that a power
+// cut can take away while it stays.
+func (d *DB) write(ts, prev TS, b *Batch) error {
+	keys := make([]string, 0, len(b.m))
+	large := false
+	for k, v := range b.m {
+		keys = append(keys, k)
+		large = large || int64(len(v)) >= d.inTree
+	}
+	sort.Strings(keys)
+	// Badger's own limits with some room for its per-entry cost and our own keys.
 	maxSize, maxCount := int(d.b.MaxBatchSize())*3/4, int(d.b.MaxBatchCount())*3/4
-	perEntry := 64
+	const perEntry = 64
+	part := 0
 	for start := 0; ; {
+		d.space.prepareLog()
 		txn := d.b.NewTransactionAt(uint64(ts)-1, true)
+		defer txn.Discard()
 		size, i := 0, start
 		for ; i < len(keys); i++ {
 			v := b.m[keys[i]]
-			cost := len(keys[i]) + len(v) + perEntry
+			cost := len(keys[i]) + perEntry
+			if int64(len(v)) < d.inTree {
+				cost += len(v)
+			}
 			if i > start && (size+cost > maxSize || i-start >= maxCount) {
 				break
 			}
@@ -96,41 +142,40 @@ func (d *DB) write(ts TS, b *Batch, keys []string) error {
 				err = txn.Set([]byte(keys[i]), v)
 			}
 			if err != nil {
-				txn.Discard()
 				return err
 			}
 		}
-		last := i == len(keys)
-		alone := start > 0 // a split epoch: its seal goes in a transaction of its own
-		if last && !alone {
-			if err := txn.Set(sealKey, nil); err != nil {
-				txn.Discard()
+		last := i == len(keys) && !large
+		step := "before write"
+		if last {
+			s := seal{prev: prev, synced: d.LastSynced(), parts: uint32(part + 1)}
+			if err := txn.Set(sealKey, s.marshal()); err != nil {
 				return err
 			}
-		}
-		if err := d.fail("before write"); err != nil {
-			txn.Discard()
+			if part > 0 {
+				step = "before seal"
+			}
+		} else if err := txn.Set(partKey(part), nil); err != nil {
 			return err
 		}
+		if err := d.fail(step); err != nil {
+			return err
+		}
+		d.last = ts
 		if err := txn.CommitAt(uint64(ts), nil); err != nil {
 			return err
 		}
-		if !last {
-			start = i
-			continue
-		}
-		if !alone {
+		if last {
 			return nil
 		}
-		if err := d.fail("before seal"); err != nil {
-			return err
+		if i == len(keys) && large {
+			if err := d.syncValueLog(); err != nil {
+				return err
+			}
+			large = false
 		}
-		seal := d.b.NewTransactionAt(uint64(ts)-1, true)
-		if err := seal.Set(sealKey, nil); err != nil {
-			seal.Discard()
-			return err
-		}
-		return seal.CommitAt(uint64(ts), nil)
+		start = i
+		part++
 	}
 }
 
@@ -148,82 +193,4 @@ func (d *DB) CommitSync(ctx context.Context, b *Batch) (TS, error) {
 		return 0, err
 	}
 	return ts, d.Sync(ctx)
-}
-
-// syncRound is one pass of the barrier and those who wait for it.
-type syncRound struct {
-	done chan struct{}
-	err  error
-}
-
-// Sync returns when everything committed before the call is on disk. Callers that
-// come while a pass runs share the next one: what they committed may have come too
-// late for the one that runs.
-func (d *DB) Sync(ctx context.Context) error {
-	if d.o.ReadOnly {
-		return nil
-	}
-	d.syncMu.Lock()
-	if d.pending == nil {
-		d.pending = &syncRound{done: make(chan struct{})}
-	}
-	r := d.pending
-	if !d.active {
-		d.active = true
-		go d.syncLoop()
-	}
-	d.syncMu.Unlock()
-	select {
-	case <-r.done:
-		return r.err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-func (d *DB) syncLoop() {
-	for {
-		d.syncMu.Lock()
-		r := d.pending
-		d.pending = nil
-		if r == nil {
-			d.active = false
-			d.syncMu.Unlock()
-			return
-		}
-		d.syncMu.Unlock()
-		r.err = d.syncOnce()
-		close(r.done)
-	}
-}
-
-// syncOnce makes the logs durable. Badger's own Sync covers the active memtable's
-// log and the value log, not logs of memtables that were rotated out and wait to be
-// flushed (seen in 4.9.6): those are synced by name first. One that disappears
-// meanwhile was flushed to a table, which Badger syncs before it removes the log.
-func (d *DB) syncOnce() error {
-	files, err := d.memFiles()
-	if err != nil {
-		return err
-	}
-	if len(files) > 1 {
-		for _, name := range files {
-			f, err := os.Open(name)
-			if os.IsNotExist(err) {
-				continue
-			}
-			if err != nil {
-				return fmt.Errorf("sync: %w", err)
-			}
-			err = f.Sync()
-			f.Close()
-			if err != nil {
-				return fmt.Errorf("sync %s: %w", name, err)
-			}
-		}
-	}
-	if err := d.b.Sync(); err != nil {
-		return fmt.Errorf("sync: %w", err)
-	}
-	return nil
 }

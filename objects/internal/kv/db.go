@@ -2,7 +2,6 @@ package kv
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
-	"golang.org/x/sys/unix"
 )
 
 // TS is a commit timestamp: microseconds since 1970 (UTC), strictly increasing.
@@ -37,34 +35,33 @@ var (
 	ErrHorizon  = errors.New("the time lies before the history that is kept")
 	ErrNoSpace  = errors.New("the disk under the store is nearly full")
 	ErrReadOnly = errors.New("the store is open for reading only")
+	ErrBadKey   = errors.New("a key is empty, longer than 4096 bytes, or starts with NUL")
 )
 
-// Keys of the package itself start with a NUL; those of its users must not.
-var (
-	sealKey    = []byte("\x00seal")
-	horizonKey = []byte("\x00horizon")
-)
-
-// Sizes of the Badger instance. A memtable bounds a Badger transaction to 15 % of
-// itself, so 32 MiB lets an epoch of about 4.8 MiB go in one; three of them and the
-// caches are what the metadata of an idle daemon costs at the most.
+// Sizes of the Badger instance, as shares of Options.MemoryBytes. A memtable bounds a
+// Badger transaction to 15 % of itself: 8 MiB lets an epoch of about 1.2 MiB go in one.
+// At most four memtables exist (one active, three to be flushed); their arenas are
+// touched as they fill, so an idle database costs its cache fill and little else.
 const (
-	memTableSize = 32 << 20
-	blockCache   = 32 << 20
-	indexCache   = 16 << 20
-	valueLogFile = 64 << 20
-	valueInLSM   = 512 << 10 // records up to this size stay in the tree; larger ones go to Badger's value log
-	defaultSpare = 192 << 20 // twice the memtable files that can be open: Badger dies by SIGBUS on a full disk
+	defaultMemory = 64 << 20
+	minMemTable   = 1 << 20
+	numMemtables  = 3
+	valueLogFile  = 64 << 20
+	valueInLSM    = 512 << 10 // records up to this size stay in the tree; larger ones go to Badger's value log
+	maxKey        = 4096
 )
 
 // Options of a database. Dir is required.
 type Options struct {
 	Dir      string
-	ReadOnly bool
+	ReadOnly bool // no writes and no mending; the database must have been closed cleanly
+	// MemoryBytes is the budget of caches and memtables together; 0 means 64 MiB.
+	MemoryBytes int64
 	// MemTable overrides the memtable size, in bytes; tests make it small so that
 	// epochs split and tables rotate.
 	MemTable int64
-	// ReserveBytes is the free space below which commits are refused; 0 takes the default.
+	// ReserveBytes is the free space below which commits are refused; 0 takes the
+	// default, six memtable logs and 16 MiB (112 MiB with the default memory).
 	ReserveBytes int64
 	Logger       *slog.Logger
 	Now          func() time.Time
@@ -74,16 +71,25 @@ type Options struct {
 type DB struct {
 	b      *badger.DB
 	o      Options
-	commit sync.Mutex // one epoch at a time
+	inTree int64
+	commit sync.Mutex // one epoch at a time; guards last, broken
+	last   TS         // highest timestamp ever written, sealed or not
+	broken error      // a failed commit could not be undone: nothing is written any more
 	sealed atomic.Uint64
 
+	pinMu   sync.Mutex // guards horizon moves, pins, torn, discard
 	horizon atomic.Uint64
-	pinMu   sync.Mutex
 	pins    map[TS]int
+	discard TS
+	torn    []interval
 
 	syncMu  sync.Mutex
 	pending *syncRound
 	active  bool
+	synced  atomic.Uint64
+	logs    logFiles
+
+	space space
 
 	// failpoint, if set by a test, is called at the named step of a commit; an error
 	// stops the commit there, as a crash would.
@@ -99,18 +105,24 @@ func Open(o Options) (*DB, error) {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	if o.MemoryBytes == 0 {
+		o.MemoryBytes = defaultMemory
+	}
 	if o.MemTable == 0 {
-		o.MemTable = memTableSize
+		o.MemTable = max(minMemTable, o.MemoryBytes/8)
 	}
 	if o.ReserveBytes == 0 {
-		o.ReserveBytes = defaultSpare
+		o.ReserveBytes = 12*o.MemTable + 16<<20
 	}
+	d := &DB{o: o, pins: map[TS]int{}, inTree: min(int64(valueInLSM), o.MemTable/16)}
 	if !o.ReadOnly {
 		if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("open metadata: %w", err)
 		}
+		if err := dropEmptyLogs(o.Dir); err != nil {
+			return nil, fmt.Errorf("open metadata: %w", err)
+		}
 	}
-	inTree := min(int64(valueInLSM), o.MemTable/16)
 	bo := badger.DefaultOptions(o.Dir).
 		WithReadOnly(o.ReadOnly).
 		WithLogger(badgerLog{o.Logger}).
@@ -118,155 +130,94 @@ func Open(o Options) (*DB, error) {
 		WithDetectConflicts(false).
 		WithSyncWrites(false).
 		WithMemTableSize(o.MemTable).
-		WithNumMemtables(3).
+		WithNumMemtables(numMemtables).
 		WithNumCompactors(2).
-		WithBlockCacheSize(blockCache).
-		WithIndexCacheSize(indexCache).
-		WithValueThreshold(inTree).
+		WithBlockCacheSize(max(1<<20, o.MemoryBytes/4)).
+		WithIndexCacheSize(max(1<<20, o.MemoryBytes/8)).
+		WithValueThreshold(d.inTree).
 		WithValueLogFileSize(valueLogFile).
 		WithCompression(options.Snappy).
 		WithCompactL0OnClose(false).
 		WithMetricsEnabled(false)
+	if err := d.space.open(o, 2*o.MemTable); err != nil {
+		return nil, fmt.Errorf("open metadata: %w", err)
+	}
 	b, err := badger.OpenManaged(bo)
 	if err != nil {
 		return nil, fmt.Errorf("open metadata: %w", err)
 	}
-	d := &DB{b: b, o: o, pins: map[TS]int{}}
-	if err := d.recover(); err != nil {
+	d.b = b
+	d.last = TS(b.MaxVersion())
+	if err := d.load(); err != nil {
 		return nil, errors.Join(fmt.Errorf("open metadata: %w", err), b.Close())
 	}
 	return d, nil
 }
 
-// Close syncs and closes the database.
+// dropEmptyLogs removes memtable logs of length zero. Badger truncates a flushed log
+// before it removes it; killed in between, 4.9.6 refuses to open again.
+func dropEmptyLogs(dir string) error {
+	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
+	if err != nil {
+		return err
+	}
+	lock, err := lockedElsewhere(dir)
+	if err != nil || lock {
+		return err // Badger's own open tells the user
+	}
+	for _, name := range names {
+		if st, err := os.Stat(name); err == nil && st.Size() == 0 {
+			if err := os.Remove(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Close syncs and closes the database. Views must be closed before.
 func (d *DB) Close() error {
 	var err error
 	if !d.o.ReadOnly {
 		err = d.Sync(context.Background())
 	}
-	return errors.Join(err, d.b.Close())
-}
-
-// recover finds the last sealed epoch, and writes over what stands above it the
-// values that were sealed, at a new timestamp (T-5). Reads never land in between,
-// since they are clamped to seals.
-func (d *DB) recover() error {
-	newest := d.b.NewTransactionAt(^uint64(0), false)
-	defer newest.Discard()
-	var sealed uint64
-	switch item, err := newest.Get(sealKey); {
-	case err == nil:
-		sealed = item.Version()
-	case !errors.Is(err, badger.ErrKeyNotFound):
-		return err
-	}
-	switch item, err := newest.Get(horizonKey); {
-	case err == nil:
-		if err := item.Value(func(v []byte) error { d.horizon.Store(binary.BigEndian.Uint64(v)); return nil }); err != nil {
-			return err
-		}
-	case !errors.Is(err, badger.ErrKeyNotFound):
-		return err
-	}
-	d.sealed.Store(sealed)
-	d.b.SetDiscardTs(d.horizon.Load())
-	if d.o.ReadOnly {
-		return nil
-	}
-	if d.b.MaxVersion() <= sealed {
-		return nil
-	}
-	it := newest.NewIterator(badger.IteratorOptions{SinceTs: sealed, AllVersions: true, PrefetchValues: false})
-	torn := map[string]bool{}
-	for it.Rewind(); it.Valid(); it.Next() {
-		if item := it.Item(); item.Version() > sealed {
-			torn[string(item.Key())] = true
-		}
-	}
-	it.Close()
-	if len(torn) == 0 {
-		return nil
-	}
-	before := d.b.NewTransactionAt(sealed, false)
-	defer before.Discard()
-	undo := NewBatch()
-	for k := range torn {
-		item, err := before.Get([]byte(k))
-		switch {
-		case errors.Is(err, badger.ErrKeyNotFound):
-			undo.Delete([]byte(k))
-		case err != nil:
-			return err
-		default:
-			v, err := item.ValueCopy(nil)
-			if err != nil {
-				return err
-			}
-			undo.Set([]byte(k), v)
-		}
-	}
-	d.o.Logger.Warn("an epoch was torn by a crash; it never happened", "after", TS(sealed).Time(), "records", len(torn))
-	_, err := d.CommitSync(context.Background(), undo)
+	d.commit.Lock()
+	defer d.commit.Unlock()
+	err = errors.Join(err, d.b.Close())
+	d.logs.close()
+	d.space.close()
 	return err
 }
 
 // LastSealed is the newest epoch that readers see; 0 before the first.
 func (d *DB) LastSealed() TS { return TS(d.sealed.Load()) }
 
-// Horizon is the oldest time that can be read.
-func (d *DB) Horizon() TS { return TS(d.horizon.Load()) }
-
-// SetHorizon moves the horizon up to ts, or to the oldest pin; it never goes back.
-func (d *DB) SetHorizon(ctx context.Context, ts TS) error {
-	d.pinMu.Lock()
-	for p := range d.pins {
-		ts = min(ts, p)
-	}
-	d.pinMu.Unlock()
-	if ts <= d.Horizon() {
-		return nil
-	}
-	b := NewBatch()
-	b.Set(horizonKey, binary.BigEndian.AppendUint64(nil, uint64(ts)))
-	if _, err := d.CommitSync(ctx, b); err != nil {
-		return err
-	}
-	d.horizon.Store(uint64(ts))
-	d.b.SetDiscardTs(uint64(ts))
-	return nil
-}
-
-// Pin keeps history from ts on until unpin is called. It holds for this process;
-// whoever needs it longer pins again after Open.
-func (d *DB) Pin(ts TS) (unpin func()) {
-	d.pinMu.Lock()
-	d.pins[ts]++
-	d.pinMu.Unlock()
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			d.pinMu.Lock()
-			if d.pins[ts]--; d.pins[ts] == 0 {
-				delete(d.pins, ts)
-			}
-			d.pinMu.Unlock()
-		})
-	}
-}
-
-// DiskLow says whether the free space under the database is below its reserve.
-func (d *DB) DiskLow() bool {
-	var st unix.Statfs_t
-	if err := unix.Statfs(d.o.Dir, &st); err != nil {
-		return false
-	}
-	return int64(st.Bavail)*st.Bsize < d.o.ReserveBytes
-}
+// LastSynced is the newest epoch known to be on disk.
+func (d *DB) LastSynced() TS { return TS(d.synced.Load()) }
 
 // Size is what the database takes on disk, in bytes.
 func (d *DB) Size() int64 {
 	lsm, vlog := d.b.Size()
 	return lsm + vlog
+}
+
+// Stats describes the database for status pages.
+type Stats struct {
+	Bytes                           int64 // tables and value log on disk
+	Tables, Logs                    int   // tables, and memtable logs that a start would replay
+	LastSealed, LastSynced, Horizon TS
+	Pins                            int
+	DiskFree                        int64 // bytes
+}
+
+// Stats gives the figures of now.
+func (d *DB) Stats() Stats {
+	names, _ := d.memFiles()
+	free, _ := d.space.free()
+	d.pinMu.Lock()
+	pins := len(d.pins)
+	d.pinMu.Unlock()
+	return Stats{d.Size(), len(d.b.Tables()), len(names), d.LastSealed(), d.LastSynced(), d.Horizon(), pins, free}
 }
 
 // memFiles are Badger's memtable logs, the rotated ones too.

@@ -10,4 +10,21 @@
 //
 // Reading at an older timestamp gives every record as it was then, back to the
 // horizon, below which Badger may have dropped superseded values (T-1, T-2).
+//
+// # Keys on disk
+//
+// Users' keys are stored as they are and must not begin with 0x00. The package's own:
+//
+//	00 "seal"                 one version an epoch, at its timestamp. Value, big endian:
+//	                          timestamp of the seal before it (8), newest timestamp known to be
+//	                          on disk when it was written (8), Badger transactions in the epoch (4)
+//	00 "part" <n, 4 bytes BE> one version for every transaction but the last of a split epoch:
+//	                          read at the epoch's timestamp its version must be that timestamp
+//	00 "torn" <from, 8 bytes BE>   nothing in (from, to] ever happened; value: to (8), timestamp
+//	                          of the epoch that wrote the values before it over it (8)
+//	00 "horizon"              the horizon (8)
+//
+// Seals form a chain because a power cut may keep a younger log and lose part of an
+// older one that was not yet synced: the chain then has a gap, and everything above
+// the gap is torn. Only what was not known to be on disk has to be walked at Open.
 package kv

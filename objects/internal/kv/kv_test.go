@@ -128,7 +128,7 @@ func TestTornEpochNeverHappened(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := dump(t, d.View())
-		crash := errors.New("crash")
+		crash := errCrash
 		seen := 0
 		d.failpoint = func(s string) error {
 			if s == step.name {

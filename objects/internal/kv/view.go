@@ -3,46 +3,80 @@ package kv
 import (
 	"errors"
 	"iter"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
 
-// View is the records as they were at one sealed epoch. It must be closed; it is
-// safe for use by several goroutines, scans of one view excepted.
+// View is the records as they were at one sealed epoch. It must be closed; it may be
+// used by several goroutines. An open view holds back the horizon.
 type View struct {
-	txn *badger.Txn
-	ts  TS
+	d    *DB
+	txn  *badger.Txn
+	ts   TS
+	once sync.Once
+	mu   sync.Mutex
+	err  error
 }
 
 // View reads the newest sealed epoch.
 func (d *DB) View() *View {
+	d.pinMu.Lock()
 	ts := d.LastSealed()
-	return &View{d.b.NewTransactionAt(uint64(ts), false), ts}
+	d.pinLocked(ts)
+	d.pinMu.Unlock()
+	return &View{d: d, txn: d.b.NewTransactionAt(uint64(ts), false), ts: ts}
 }
 
 // ViewAt reads the newest sealed epoch that is not later than ts; ErrHorizon when
 // that lies before the history that is kept, or before the first epoch.
 func (d *DB) ViewAt(ts TS) (*View, error) {
-	if ts < d.Horizon() {
-		return nil, ErrHorizon
-	}
 	sealed, ok := d.EpochAt(ts)
 	if !ok {
 		return nil, ErrHorizon
 	}
-	return &View{d.b.NewTransactionAt(uint64(sealed), false), sealed}, nil
+	d.pinMu.Lock()
+	defer d.pinMu.Unlock()
+	if ts < d.Horizon() {
+		return nil, ErrHorizon
+	}
+	// The epoch itself may be older than the horizon; what Badger keeps is the state at
+	// the horizon, which is the epoch's.
+	at := max(sealed, min(ts, d.Horizon()))
+	d.pinLocked(at)
+	return &View{d: d, txn: d.b.NewTransactionAt(uint64(at), false), ts: sealed}, nil
 }
 
 // EpochAt gives the newest sealed epoch not later than ts.
 func (d *DB) EpochAt(ts TS) (TS, bool) {
-	txn := d.b.NewTransactionAt(uint64(min(ts, d.LastSealed())), false)
+	if ts < d.Horizon() {
+		return 0, false
+	}
+	ts = d.clamp(min(ts, d.LastSealed()))
+	txn := d.b.NewTransactionAt(uint64(ts), false)
 	defer txn.Discard()
 	item, err := txn.Get(sealKey)
 	if err != nil {
 		return 0, false
 	}
 	return TS(item.Version()), true
+}
+
+// clamp moves a time inside a torn interval to its beginning.
+func (d *DB) clamp(ts TS) TS {
+	d.pinMu.Lock()
+	defer d.pinMu.Unlock()
+	for again := true; again; {
+		again = false
+		for _, iv := range d.torn {
+			if ts > iv.from && ts <= iv.to {
+				ts, again = iv.from, true
+			}
+		}
+	}
+	return ts
 }
 
 // Epochs walks the sealed epochs from `from` to `to`, both included, oldest first.
@@ -58,7 +92,9 @@ func (d *DB) Epochs(from, to TS) iter.Seq[TS] {
 			if v < from || v < d.Horizon() {
 				break
 			}
-			list = append(list, v)
+			if d.clamp(v) == v {
+				list = append(list, v)
+			}
 		}
 		for i := len(list) - 1; i >= 0; i-- {
 			if !yield(list[i]) {
@@ -87,7 +123,8 @@ func (v *View) Get(key []byte) ([]byte, error) {
 }
 
 // Scan walks the records under prefix in key order, from the key `from` on (nil:
-// from the first). Key and value are valid until the next step only.
+// from the first). Key and value are valid until the next step only. Err tells whether
+// a scan ended early.
 func (v *View) Scan(prefix, from []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
 		it := v.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, PrefetchValues: true, PrefetchSize: 64})
@@ -97,8 +134,15 @@ func (v *View) Scan(prefix, from []byte) iter.Seq2[[]byte, []byte] {
 		}
 		for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
 			item := it.Item()
+			if item.Key()[0] == 0 { // the package's own
+				continue
+			}
 			ok := true
-			if err := item.Value(func(val []byte) error { ok = yield(item.Key(), val); return nil }); err != nil || !ok {
+			if err := item.Value(func(val []byte) error { ok = yield(item.Key(), val); return nil }); err != nil {
+				v.fail(err)
+				return
+			}
+			if !ok {
 				return
 			}
 		}
@@ -119,6 +163,9 @@ func (v *View) ScanKeys(prefix, from []byte, reverse bool) iter.Seq[[]byte] {
 			from = prefix
 		}
 		for it.Seek(from); it.ValidForPrefix(prefix); it.Next() {
+			if it.Item().Key()[0] == 0 {
+				continue
+			}
 			if !yield(it.Item().Key()) {
 				return
 			}
@@ -138,23 +185,43 @@ type Past struct {
 func (v *View) History(key []byte) []Past {
 	it := v.txn.NewKeyIterator(key, badger.IteratorOptions{AllVersions: true, PrefetchValues: true})
 	defer it.Close()
-	var list []Past
+	var list []Past // newest first
+	undone := TS(0) // the epoch that wrote this key's old value over a torn one
 	for it.Rewind(); it.Valid(); it.Next() {
 		item := it.Item()
 		p := Past{TS: TS(item.Version()), Deleted: item.IsDeletedOrExpired()}
+		if v.d.clamp(p.TS) != p.TS {
+			continue
+		}
+		if undone != 0 && len(list) > 0 && list[len(list)-1].TS == undone {
+			list = list[:len(list)-1] // it only repeated what comes here
+		}
+		undone = 0
+		if v.d.isUndo(p.TS) {
+			undone = p.TS
+		}
 		if !p.Deleted {
 			b, err := item.ValueCopy(nil)
 			if err != nil {
+				v.fail(err)
 				continue
 			}
 			p.Value = b
 		}
 		list = append(list, p)
 	}
-	for i, j := 0, len(list)-1; i < j; i, j = i+1, j-1 {
-		list[i], list[j] = list[j], list[i]
+	if undone != 0 && list[len(list)-1].Deleted {
+		list = list[:len(list)-1] // the key existed in the torn epoch only
 	}
+	slices.Reverse(list)
 	return list
+}
+
+// isUndo says whether the epoch only wrote old values over a torn one.
+func (d *DB) isUndo(ts TS) bool {
+	d.pinMu.Lock()
+	defer d.pinMu.Unlock()
+	return slices.ContainsFunc(d.torn, func(iv interval) bool { return iv.undo == ts })
 }
 
 // KeysEver gives the keys under prefix that exist or once existed within the history.
@@ -163,6 +230,9 @@ func (v *View) KeysEver(prefix []byte) []string {
 	defer it.Close()
 	var keys []string
 	for it.Rewind(); it.Valid(); it.Next() {
+		if ts := TS(it.Item().Version()); v.d.clamp(ts) != ts || it.Item().Key()[0] == 0 {
+			continue
+		}
 		k := string(it.Item().Key())
 		if len(keys) == 0 || keys[len(keys)-1] != k {
 			keys = append(keys, k)
@@ -171,5 +241,35 @@ func (v *View) KeysEver(prefix []byte) []string {
 	return keys
 }
 
-// Close releases the view.
-func (v *View) Close() { v.txn.Discard() }
+// Has says whether the record exists.
+func (v *View) Has(key []byte) (bool, error) {
+	_, err := v.txn.Get(key)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Err is the first error that a scan of this view met.
+func (v *View) Err() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.err
+}
+
+func (v *View) fail(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err == nil {
+		v.err = err
+	}
+}
+
+// Close releases the view; again is no error.
+func (v *View) Close() {
+	v.once.Do(func() {
+		at := v.txn.ReadTs()
+		v.txn.Discard()
+		v.d.unpin(TS(at))
+	})
+}

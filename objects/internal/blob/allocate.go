@@ -1,0 +1,174 @@
+package blob
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// AllocMode is a mode of fallocate(2), with its values.
+type AllocMode uint32
+
+// The modes that a draft knows; of others Allocate says ErrNotSupported.
+const (
+	AllocKeepSize  AllocMode = unix.FALLOC_FL_KEEP_SIZE
+	AllocPunchHole AllocMode = unix.FALLOC_FL_PUNCH_HOLE // with AllocKeepSize only, as the kernel asks
+	AllocZeroRange AllocMode = unix.FALLOC_FL_ZERO_RANGE
+)
+
+// Errors of Allocate.
+var (
+	// ErrNotSupported says that a draft cannot do the mode (collapse, insert, unshare).
+	ErrNotSupported = errors.New("operation not supported")
+	// ErrInvalid says that an offset, a length or a combination of modes makes no sense.
+	ErrInvalid = errors.New("invalid argument")
+)
+
+// Allocate does what fallocate(2) does with the mode.
+func (d *Draft) Allocate(mode AllocMode, off, n int64) error {
+	if off < 0 || n <= 0 || off > maxOffset-n {
+		return ErrInvalid
+	}
+	keep := mode&AllocKeepSize != 0
+	switch mode &^ AllocKeepSize {
+	case 0:
+		return d.Reserve(off, n, keep)
+	case AllocPunchHole:
+		if !keep {
+			return ErrNotSupported
+		}
+		return d.Zero(off, n)
+	case AllocZeroRange:
+		if err := d.Zero(off, n); err != nil {
+			return err
+		}
+		return d.Reserve(off, n, keep)
+	}
+	return ErrNotSupported
+}
+
+// InMemory gives a copy of the content when the draft lives in memory, at most
+// MemoryLimit bytes.
+func (d *Draft) InMemory() ([]byte, bool) { return d.Memory() }
+
+// StagingID names the staging file, "" while there is none.
+func (d *Draft) StagingID() string { return d.Staging() }
+
+// Reader reads the content from the start to the size it has when the reader gets
+// there; holes are zeros. A write meanwhile may or may not be seen.
+func (d *Draft) Reader() io.Reader { return &draftReader{d: d} }
+
+type draftReader struct {
+	d   *Draft
+	off int64
+}
+
+func (r *draftReader) Read(p []byte) (int, error) {
+	n, err := r.d.ReadAt(p, r.off)
+	r.off += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// ClearDirty forgets that anything was changed; the next change sets Dirty again.
+func (d *Draft) ClearDirty() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dirty = false
+}
+
+// Extents are the stretches that the staging file holds, and how much of the base
+// shows through elsewhere: with the staging file all that RestoreOverlay needs.
+func (d *Draft) Extents() (written []Range, baseLen int64) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return append([]Range(nil), d.written...), d.baseLen
+}
+
+// RestoreOverlay opens a draft again from what Staging, Extents and Size said at the
+// time of its last SyncOverlay, over the same base.
+func RestoreOverlay(s *Store, base Base, id string, written []Range, baseLen, size int64) (*Draft, error) {
+	if baseLen < 0 || size < 0 || baseLen > size || baseLen > 0 && (base == nil || base.Size() < baseLen) {
+		return nil, fmt.Errorf("restore draft %s: %w", id, ErrInvalid)
+	}
+	d := &Draft{store: s, id: id, size: size}
+	for _, r := range written {
+		if r.Start < 0 || r.End > size || r.Start >= r.End {
+			return nil, fmt.Errorf("restore draft %s: %w", id, ErrInvalid)
+		}
+		d.written.add(r.Start, r.End)
+	}
+	f, err := s.OpenStaging(id)
+	if err != nil {
+		return nil, err
+	}
+	d.file = f
+	if baseLen > 0 {
+		d.base, d.baseLen = base, baseLen
+	}
+	return d, nil
+}
+
+// SyncOverlay makes the staged bytes durable without copying the base: what a large
+// file's fsync should cost. Whoever needs the draft after a crash keeps Extents, too.
+func (d *Draft) SyncOverlay(ctx context.Context) error {
+	d.mu.RLock()
+	f := d.file
+	d.mu.RUnlock()
+	if f == nil {
+		return nil
+	}
+	if err := unix.Fdatasync(int(f.Fd())); err != nil {
+		return fmt.Errorf("sync draft: %w", err)
+	}
+	return d.store.syncStaging()
+}
+
+// Flatten makes the staging file hold the whole content, sparse where it is; the base
+// is not needed any more and File answers.
+func (d *Draft) Flatten(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.flatten(ctx)
+}
+
+// File is the staging file of a draft that needs no base, for reading and writing past
+// the draft. Size and content are the file's from then on: call Refresh after.
+func (d *Draft) File() (*os.File, bool) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.file, d.file != nil && d.base == nil
+}
+
+// Refresh takes over the size of a staging file that was written past the draft.
+func (d *Draft) Refresh() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.file == nil || d.base != nil {
+		return nil
+	}
+	st, err := d.file.Stat()
+	if err != nil {
+		return err
+	}
+	d.size = st.Size()
+	d.written = nil
+	d.written.add(0, d.size)
+	d.dirty = true
+	d.syncGen++
+	return nil
+}
+
+// Close is Release with keep, else Drop.
+func (d *Draft) Close(keep bool) error {
+	if keep {
+		return d.Release()
+	}
+	return d.Drop()
+}
