@@ -76,7 +76,7 @@ func (b *batch) place(r *request) ([]Receipt, error) {
 			continue
 		}
 		_, known[i] = b.byID[p.ID]
-		if !known[i] && !earlier(r.drafts[:i], p.ID) {
+		if !known[i] {
 			_, _, err := b.l.find(p.ID)
 			if err != nil && !errors.Is(err, ErrNotFound) {
 				return nil, fmt.Errorf("append %s: find id: %w", p.Type, err)

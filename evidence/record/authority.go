@@ -114,9 +114,16 @@ func (t Type) AppendAuthority() string {
 }
 
 // Emitters returns the components that may emit the type.
-func (t Type) Emitters() []Emitter { return slices.Clone(authorities[t.AppendAuthority()]) }
+func (t Type) Emitters() []Emitter {
+	all := slices.Clone(authorities[t.AppendAuthority()])
+	return slices.DeleteFunc(all, func(e Emitter) bool { return !t.MayEmit(e) })
+}
 
-// MayEmit reports whether the component may emit the type.
+// MayEmit reports whether the component may emit the type. Of the override
+// records, the runtime emits only the consumption.
 func (t Type) MayEmit(e Emitter) bool {
+	if e == EmitterRuntime && t >= OverrideRequested && t <= OverrideReview && t != OverrideConsumed {
+		return false
+	}
 	return slices.Contains(authorities[t.AppendAuthority()], e)
 }
