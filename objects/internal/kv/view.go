@@ -273,3 +273,22 @@ func (v *View) Close() {
 		v.d.unpin(TS(at))
 	})
 }
+
+// KeysSince walks the keys under prefix that changed after ts, removed ones too.
+func (v *View) KeysSince(prefix []byte, ts TS) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		it := v.txn.NewIterator(badger.IteratorOptions{Prefix: prefix, SinceTs: uint64(ts), AllVersions: true, PrefetchValues: false})
+		defer it.Close()
+		var last []byte
+		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
+			k := it.Item().Key()
+			if string(k) == string(last) {
+				continue
+			}
+			last = append(last[:0], k...)
+			if !yield(k) {
+				return
+			}
+		}
+	}
+}

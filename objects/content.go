@@ -1,0 +1,246 @@
+package objects
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sort"
+	"sync"
+
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
+)
+
+// content is the immutable bytes of a version.
+type content interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+type memContent struct{ *bytes.Reader }
+
+func (memContent) Close() error { return nil }
+
+type fileContent struct {
+	*os.File
+	size int64
+}
+
+func (f fileContent) Size() int64 { return f.size }
+
+// chunkContent reads a version that lies in packs, a chunk at a time.
+type chunkContent struct {
+	s     *Store
+	refs  []chunkRef
+	ends  []int64
+	size  int64
+	mu    sync.Mutex
+	at    int // the chunk that is kept
+	chunk []byte
+}
+
+func (c *chunkContent) Size() int64  { return c.size }
+func (c *chunkContent) Close() error { return nil }
+
+func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
+	done := 0
+	for done < len(p) {
+		pos := off + int64(done)
+		if pos >= c.size {
+			return done, io.EOF
+		}
+		i := sort.Search(len(c.ends), func(i int) bool { return c.ends[i] > pos })
+		b, err := c.load(i)
+		if err != nil {
+			return done, err
+		}
+		done += copy(p[done:], b[pos-(c.ends[i]-int64(len(b))):])
+	}
+	return done, nil
+}
+
+func (c *chunkContent) load(i int) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.chunk != nil && c.at == i {
+		return c.chunk, nil
+	}
+	b, err := c.s.chunk(c.refs[i].hash)
+	if err != nil {
+		return nil, err
+	}
+	c.at, c.chunk = i, b
+	return b, nil
+}
+
+// chunk reads a chunk from its pack.
+func (s *Store) chunk(h blob.Hash) ([]byte, error) {
+	s.mu.Lock()
+	b, err := s.get(chunkKey(h))
+	s.mu.Unlock()
+	if err != nil {
+		return nil, fmt.Errorf("chunk %s: %w", h, err)
+	}
+	loc, err := blob.ParseLocation(b)
+	if err != nil {
+		return nil, err
+	}
+	b, err = s.blobs.ReadChunk(context.Background(), h, loc)
+	if errors.Is(err, blob.ErrIntegrity) {
+		return nil, fmt.Errorf("%w: %w", ErrIntegrity, err)
+	}
+	return b, err
+}
+
+// openVersion opens a version's bytes; s.mu must be free.
+func (s *Store) openVersion(v *version) (content, error) {
+	switch {
+	case v.isInline:
+		return memContent{bytes.NewReader(v.inline)}, nil
+	case v.size == 0:
+		return memContent{bytes.NewReader(nil)}, nil
+	case v.staging != "":
+		f, err := s.blobs.OpenStaging(v.staging)
+		if err == nil {
+			return fileContent{f, v.size}, nil
+		}
+		if !errors.Is(err, blob.ErrNoStaging) {
+			return nil, err
+		}
+		// The sealer has moved it since the record was read: read the record again.
+		s.mu.Lock()
+		now, err := s.version(v.object, v.id)
+		s.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if now.staging != "" {
+			return nil, fmt.Errorf("version %s: %w", v.id, blob.ErrNoStaging)
+		}
+		return s.openVersion(now)
+	}
+	if v.hot {
+		f, err := s.blobs.OpenHot(v.hash)
+		if err == nil {
+			return fileContent{f, v.size}, nil
+		}
+		if !errors.Is(err, blob.ErrNotHot) {
+			return nil, err
+		}
+	}
+	c := &chunkContent{s: s, refs: v.chunks, size: v.size}
+	var end int64
+	for _, r := range v.chunks {
+		end += int64(r.size)
+		c.ends = append(c.ends, end)
+	}
+	if end != v.size {
+		return nil, fmt.Errorf("%w: version %s has chunks for %d of %d bytes", ErrIntegrity, v.id, end, v.size)
+	}
+	return c, nil
+}
+
+// current opens the bytes of the inode's current version; n.io is held for writing,
+// s.mu is free.
+func (s *Store) current(n *node) (content, error) {
+	s.mu.Lock()
+	obj, ver, kept, of := n.object, n.inode.version, n.content, n.contentOf
+	if kept != nil && of == ver {
+		s.mu.Unlock()
+		return kept, nil
+	}
+	var v *version
+	var err error
+	if !ver.IsZero() {
+		v, err = s.version(obj, ver)
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	var c content = memContent{bytes.NewReader(nil)}
+	if v != nil {
+		if v.state == Quarantined {
+			return nil, fmt.Errorf("version %s is quarantined: %w", v.id, ErrPermission)
+		}
+		if c, err = s.openVersion(v); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	old := n.content
+	n.content, n.contentOf = c, ver
+	s.mu.Unlock()
+	if old != nil {
+		return c, old.Close()
+	}
+	return c, nil
+}
+
+// prepared is content that is stored already and waits for a version to name it.
+type prepared struct {
+	size     int64
+	hash     blob.Hash
+	inline   []byte
+	isInline bool
+	chunk    *chunkRef
+	place    []byte // the chunk's location, for its key; nil when it is known already
+	staging  string
+}
+
+// inlineLimit is the size up to which content lives in its version record (design §2).
+const inlineLimit = 4 << 10
+
+// prepareBytes stores content that is held in memory. The chunk it may append is
+// durable with the epoch that names it.
+func (s *Store) prepareBytes(ctx context.Context, b []byte) (prepared, error) {
+	p := prepared{size: int64(len(b)), hash: blob.Sum(b)}
+	if len(b) <= inlineLimit {
+		p.inline, p.isInline = b, true
+		return p, nil
+	}
+	p.chunk = &chunkRef{p.hash, uint32(len(b))}
+	s.mu.Lock()
+	_, err := s.get(chunkKey(p.hash))
+	s.mu.Unlock()
+	switch {
+	case err == nil:
+		return p, nil
+	case !errors.Is(err, kv.ErrNotFound):
+		return p, err
+	}
+	_, loc, err := s.blobs.Append(ctx, b)
+	if err != nil {
+		return p, err
+	}
+	p.place = loc.Marshal()
+	return p, nil
+}
+
+// version makes the version record of prepared content; s.mu is held.
+func (s *Store) addVersion(o *object, p prepared, c Cred, txn ID, action string) *version {
+	v := &version{id: newID('v', s.o.Now()), object: o.id, parent: o.current, hash: p.hash, size: p.size, state: VerifiedState,
+		createdAt: s.o.Now(), createdBy: c.Subject, txn: txn, action: action, inline: p.inline, isInline: p.isInline, staging: p.staging}
+	if p.chunk != nil {
+		v.chunks = []chunkRef{*p.chunk}
+		if p.place != nil {
+			s.open.puts[string(chunkKey(p.hash))] = p.place
+			s.open.packed = true
+		}
+	}
+	if p.staging != "" {
+		v.state = Staged
+		s.open.syncs[p.staging] = true
+		s.open.seals = append(s.open.seals, v)
+	}
+	s.putVersion(v)
+	if !o.current.IsZero() {
+		o.rollback = o.current
+	}
+	o.current = v.id
+	return v
+}

@@ -1,0 +1,338 @@
+package objects
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"time"
+
+	"github.com/oklog/ulid/v2"
+	"github.com/zeebo/blake3"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
+)
+
+// overlay is the change of one epoch while it is open or being committed.
+type overlay struct {
+	inodes map[Ino]*node
+	dents  map[Ino]map[string]dent // ino 0: removed
+	puts   map[string][]byte       // other records; nil: removed
+	objs   map[ID]*object
+	work   map[string]*work // plain file work, by subject
+	emit   []evidence.Draft // of an intent's transaction
+	syncs  map[string]bool  // staging files whose bytes the epoch names
+	gone   []string         // staging files that nothing names once the epoch is durable
+	packed bool             // chunks were appended that the epoch names
+	seals  []*version       // staged versions to hash once the epoch is durable
+	change Change
+	// saved holds the records before an intent's transaction, for its abort.
+	saved map[*node]inode
+	made  map[*node]bool
+}
+
+// work is what one subject changed by plain file work in one epoch: the transaction
+// of S1.3 that names every version and pointer move (design §2).
+type work struct {
+	cred   Cred
+	id     ID
+	writes []write
+	moves  int
+}
+
+type write struct {
+	object, version, before ID
+	hash                    string
+}
+
+func newOverlay() *overlay {
+	return &overlay{inodes: map[Ino]*node{}, dents: map[Ino]map[string]dent{}, puts: map[string][]byte{}, objs: map[ID]*object{}, work: map[string]*work{}, syncs: map[string]bool{}}
+}
+
+func (ov *overlay) empty() bool {
+	return len(ov.inodes) == 0 && len(ov.dents) == 0 && len(ov.puts) == 0 && len(ov.objs) == 0 && len(ov.emit) == 0 && len(ov.gone) == 0
+}
+
+// workOf is the subject's transaction in the open epoch.
+func (s *Store) workOf(c Cred) *work {
+	w := s.open.work[c.Subject]
+	if w == nil {
+		w = &work{cred: c, id: newID('t', s.o.Now())}
+		s.open.work[c.Subject] = w
+	}
+	return w
+}
+
+// commit makes everything that happened before the call durable. Callers that come
+// while a commit runs share the next one.
+func (s *Store) commit(ctx context.Context) error {
+	s.mu.Lock()
+	seq := s.openSeq
+	empty := s.open.empty() && !s.draftsChanged()
+	s.mu.Unlock()
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	if s.durableSeq > seq || empty && s.durableSeq == seq {
+		return nil
+	}
+	return s.commitOpen(ctx)
+}
+
+func (s *Store) draftsChanged() bool {
+	for n := range s.drafts {
+		if n.writes != n.draftSaved {
+			return true
+		}
+	}
+	return false
+}
+
+// commitOpen seals the open epoch; commitMu is held.
+func (s *Store) commitOpen(ctx context.Context) error {
+	s.mu.Lock()
+	if s.broken != nil {
+		defer s.mu.Unlock()
+		return s.broken
+	}
+	s.saveDrafts()
+	ov, batch, err := s.close()
+	s.mu.Unlock()
+	if err != nil || ov == nil {
+		return err
+	}
+	return s.write(ctx, ov, batch)
+}
+
+// close takes the open epoch out and encodes it; s.mu is held.
+func (s *Store) close() (*overlay, *kv.Batch, error) {
+	ov := s.open
+	if ov.empty() {
+		s.openSeq++
+		return nil, nil, nil
+	}
+	s.describeWork(ov)
+	batch := kv.NewBatch()
+	for _, n := range ov.inodes {
+		batch.Set(inoKey(n.ino), n.encode())
+		n.dirty = nil
+	}
+	for dir, names := range ov.dents {
+		for name, d := range names {
+			if d.ino == 0 {
+				batch.Delete(dentKey(dir, name))
+			} else {
+				batch.Set(dentKey(dir, name), d.encode())
+			}
+		}
+	}
+	for _, o := range ov.objs {
+		batch.Set(objKey(o.id), o.encode())
+	}
+	for k, v := range ov.puts {
+		if v == nil {
+			batch.Delete([]byte(k))
+		} else {
+			batch.Set([]byte(k), v)
+		}
+	}
+	batch.Set([]byte("m-ino"), binary.BigEndian.AppendUint64(nil, uint64(s.nextIno)))
+	entries, err := s.outbox.prepare(batch, ov.emit)
+	if err != nil {
+		return nil, nil, err
+	}
+	ov.change.entries = entries
+	s.committing, s.open = ov, newOverlay()
+	s.openSeq++
+	return ov, batch, nil
+}
+
+// write syncs the bytes that an epoch names, then commits and syncs its records; s.mu
+// is free, commitMu held. A failure leaves the store read-only: what is in memory is
+// no longer what is on disk.
+func (s *Store) write(ctx context.Context, ov *overlay, batch *kv.Batch) error {
+	ts, err := s.writeEpoch(ctx, ov, batch)
+	s.mu.Lock()
+	if err != nil {
+		s.broken = fmt.Errorf("an epoch could not be committed: %w", err)
+		s.mu.Unlock()
+		return err
+	}
+	s.view.Close()
+	s.view = s.db.View()
+	s.committing = nil
+	s.durableSeq = s.openSeq
+	s.mu.Unlock()
+	ov.change.TS = ts.Time()
+	for _, id := range ov.gone {
+		if err := s.blobs.RemoveStaging(id); err != nil {
+			s.o.Logger.Warn("a staging file stays behind", "error", err)
+		}
+	}
+	s.seal.add(ov.seals...)
+	s.outbox.add(ov.change.entries...)
+	ov.change.entries = nil
+	s.subs.add(ov.change)
+	return nil
+}
+
+func (s *Store) writeEpoch(ctx context.Context, ov *overlay, batch *kv.Batch) (kv.TS, error) {
+	for id := range ov.syncs {
+		f, err := s.blobs.OpenStaging(id)
+		if err != nil {
+			return 0, err
+		}
+		err = f.Sync()
+		f.Close()
+		if err != nil {
+			return 0, err
+		}
+	}
+	if ov.packed || len(ov.syncs) > 0 {
+		if err := s.blobs.Sync(ctx); err != nil {
+			return 0, err
+		}
+	}
+	// The caller's context ends a wait, not a commit that others share.
+	return s.db.CommitSync(context.WithoutCancel(ctx), batch)
+}
+
+// saveDrafts puts into the epoch what open files hold in memory; s.mu is held.
+func (s *Store) saveDrafts() {
+	for n := range s.drafts {
+		if n.draft == nil || n.writes == n.draftSaved || n.nlink == 0 {
+			continue
+		}
+		b, ok := n.draft.Memory()
+		if !ok {
+			continue // a large draft is in the epoch as of its last fsync or close
+		}
+		s.touch(n)
+		n.inode.drafted, n.inode.draft, n.inode.staging = true, b, ""
+		n.draftSaved = n.writes
+	}
+}
+
+// describeWork writes the transaction record and the evidence of plain file work.
+// Attribute and directory changes alone make no record of their own.
+func (s *Store) describeWork(ov *overlay) {
+	subjects := make([]string, 0, len(ov.work))
+	for k := range ov.work {
+		subjects = append(subjects, k)
+	}
+	sort.Strings(subjects)
+	for _, k := range subjects {
+		w := ov.work[k]
+		if len(w.writes) == 0 && w.moves == 0 {
+			continue
+		}
+		root := workRoot(w.writes)
+		ov.puts[string(txnKey(w.id))] = encodeTxn(txnRecord{ID: w.id, Subject: w.cred.Subject, At: s.o.Now(), Writes: w.writes, Root: root})
+		ov.emit = append(ov.emit, evidence.Draft{
+			ID: newEvidenceID(s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: w.cred.Subject, SubjectIsAI: w.cred.IsAI, Session: w.cred.Session, Scope: "_system",
+			Payload: map[string]any{
+				"detail_kind": "AIOSFS_TRANSACTION_COMMITTED", "outcome": "SUCCEEDED", "adapter_id": "aiosfs", "transaction_id": w.id.String(),
+				"writes": len(w.writes), "pointer_moves": w.moves, "merkle_root": root,
+			},
+		})
+	}
+}
+
+// workRoot is the Merkle root over what a transaction wrote: BLAKE3 of a leaf per
+// version (object, version, content hash), pairs hashed upward, an odd one carried.
+func workRoot(writes []write) string {
+	if len(writes) == 0 {
+		return ""
+	}
+	level := make([][32]byte, len(writes))
+	for i, w := range writes {
+		level[i] = blake3.Sum256([]byte("\x00" + w.object.String() + " " + w.version.String() + " " + w.hash))
+	}
+	for len(level) > 1 {
+		var up [][32]byte
+		for i := 0; i+1 < len(level); i += 2 {
+			up = append(up, blake3.Sum256(append(append([]byte{1}, level[i][:]...), level[i+1][:]...)))
+		}
+		if len(level)%2 == 1 {
+			up = append(up, level[len(level)-1])
+		}
+		level = up
+	}
+	return fmt.Sprintf("b3:%x", level[0])
+}
+
+// txnRecord is the record of a transaction (OM §9).
+type txnRecord struct {
+	ID      ID        `json:"transaction_id"`
+	Subject string    `json:"subject"`
+	Action  string    `json:"action_id,omitempty"`
+	At      time.Time `json:"completed_at"`
+	State   string    `json:"state"`
+	Writes  []write   `json:"-"`
+	Lines   []txnLine `json:"writes"`
+	Root    string    `json:"merkle_root,omitempty"`
+	Parts   int       `json:"undo_parts,omitempty"`
+}
+
+type txnLine struct {
+	Object  ID     `json:"object_id"`
+	Version ID     `json:"version_id"`
+	Before  ID     `json:"before"`
+	Hash    string `json:"content_hash,omitempty"`
+}
+
+func encodeTxn(t txnRecord) []byte {
+	t.State = "COMMITTED"
+	for _, w := range t.Writes {
+		t.Lines = append(t.Lines, txnLine{w.object, w.version, w.before, w.hash})
+	}
+	b, err := json.Marshal(t)
+	if err != nil {
+		panic("a transaction record cannot be written: " + err.Error()) // plain strings and times only
+	}
+	return b
+}
+
+// UnmarshalText reads an ID; an empty one is zero.
+func (id *ID) UnmarshalText(b []byte) error {
+	if len(b) == 0 {
+		*id = ID{}
+		return nil
+	}
+	v, err := ParseID(string(b))
+	*id = v
+	return err
+}
+
+func newEvidenceID(now time.Time) string {
+	idEntropy.Lock()
+	defer idEntropy.Unlock()
+	return "evr_" + ulid.MustNew(ulid.Timestamp(now), idEntropy.m).String()
+}
+
+// SyncAll makes every change before the call durable.
+func (s *Store) SyncAll(ctx context.Context) error {
+	if s.o.ReadOnly {
+		return nil
+	}
+	s.mu.Lock()
+	var open []*node
+	for n := range s.drafts {
+		n.refs++
+		open = append(open, n)
+	}
+	s.mu.Unlock()
+	var err error
+	for _, n := range open {
+		if e := s.syncDraft(ctx, n); err == nil {
+			err = e
+		}
+		s.Forget(n.ino, 1)
+	}
+	if e := s.commit(ctx); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,541 @@
+package objects
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+)
+
+// Handle is an open file. All handles of an inode see each other's writes; the bytes
+// of a file that was unlinked or replaced stay readable through its handles.
+type Handle struct {
+	s      *Store
+	n      *node
+	write  bool
+	closed atomic.Bool
+}
+
+// Create makes a regular file and opens it. With exclusive, a name that exists is
+// ErrExist; otherwise it is opened, and truncated if truncate is set.
+func (s *Store) Create(c Cred, parent Ino, name string, mode uint32, exclusive bool) (Attr, *Handle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.place(parent, name)
+	if err != nil {
+		return Attr{}, nil, err
+	}
+	n := s.newNode(c, p, name, unix.S_IFREG|mode&0o7777, 0)
+	s.bind(p, n, name)
+	n.refs++
+	n.writers++
+	n.lastCred = c
+	return s.attrOf(n), &Handle{s: s, n: n, write: true}, nil
+}
+
+// Tmpfile makes a file without a name in a directory (O_TMPFILE); Link may name it.
+func (s *Store) Tmpfile(c Cred, parent Ino, mode uint32) (Attr, *Handle, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return Attr{}, nil, err
+	}
+	p, err := s.dir(parent)
+	if err != nil {
+		return Attr{}, nil, err
+	}
+	n := s.newNode(c, p, "", unix.S_IFREG|mode&0o7777, 0)
+	n.nlink = 0
+	s.open.puts[string(orphanKey(n.ino))] = []byte{}
+	n.refs++
+	n.writers++
+	n.lastCred = c
+	return s.attrOf(n), &Handle{s: s, n: n, write: true}, nil
+}
+
+// OpenFile opens a regular file; flags are those of open(2), of which only the
+// access mode and O_TRUNC matter here.
+func (s *Store) OpenFile(c Cred, ino Ino, flags int) (*Handle, error) {
+	write := flags&unix.O_ACCMODE != unix.O_RDONLY
+	s.mu.Lock()
+	n, err := s.node(ino)
+	switch {
+	case err != nil:
+	case isDir(n.mode):
+		err = ErrIsDir
+	case !isRegular(n.mode):
+		err = ErrInvalid
+	case write || flags&unix.O_TRUNC != 0:
+		err = s.writable()
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return nil, err
+	}
+	n.refs++
+	if write {
+		n.writers++
+		n.lastCred = c
+	}
+	s.mu.Unlock()
+	h := &Handle{s: s, n: n, write: write}
+	if flags&unix.O_TRUNC != 0 {
+		if err := s.truncate(c, ino, 0); err != nil {
+			return nil, errors.Join(err, h.Close(context.Background()))
+		}
+	}
+	return h, nil
+}
+
+// Ino is the inode that the handle is open on.
+func (h *Handle) Ino() Ino { return h.n.ino }
+
+// Attr gives the file's attributes, also of one that has lost its name.
+func (h *Handle) Attr() Attr {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	return h.s.attrOf(h.n)
+}
+
+// ReadAt reads as io.ReaderAt does.
+func (h *Handle) ReadAt(p []byte, off int64) (int, error) {
+	n, s := h.n, h.s
+	for {
+		n.io.RLock()
+		if n.draft != nil {
+			m, err := n.draft.ReadAt(p, off)
+			n.io.RUnlock()
+			return m, err
+		}
+		s.mu.Lock()
+		c, fresh := n.content, n.contentOf == n.inode.version
+		s.mu.Unlock()
+		if c != nil && fresh {
+			m, err := c.ReadAt(p, off)
+			n.io.RUnlock()
+			return m, err
+		}
+		n.io.RUnlock()
+		n.io.Lock()
+		var err error
+		if n.draft == nil {
+			_, err = s.current(n)
+		}
+		n.io.Unlock()
+		if err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Version is the version that a read sees now, zero while a draft is open. fs keeps
+// cached pages as long as it stays the same.
+func (h *Handle) Version() ID {
+	h.s.mu.Lock()
+	defer h.s.mu.Unlock()
+	if h.n.draft != nil {
+		return ID{}
+	}
+	return h.n.inode.version
+}
+
+// draftOf gives the file's draft, starting one if there is none; n.io is held for
+// writing.
+func (s *Store) draftOf(n *node) (*blob.Draft, error) {
+	if n.draft != nil {
+		return n.draft, nil
+	}
+	c, err := s.current(n)
+	if err != nil {
+		return nil, err
+	}
+	d, err := blob.NewDraft(s.blobs, c)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	n.draft, n.writes, n.draftSaved = d, 0, 0
+	s.drafts[n] = true
+	s.mu.Unlock()
+	return d, nil
+}
+
+// change runs fn on the file's draft and notes the change.
+func (s *Store) change(c Cred, n *node, fn func(*blob.Draft) error) error {
+	s.mu.Lock()
+	err := s.writable()
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if s.db.DiskLow() {
+		return ErrNoSpace
+	}
+	n.io.Lock()
+	defer n.io.Unlock()
+	d, err := s.draftOf(n)
+	if err != nil {
+		return err
+	}
+	err = fn(d)
+	s.mu.Lock()
+	n.writes++
+	s.touch(n)
+	now := s.o.Now()
+	n.mtime, n.ctime = now, now
+	n.size, n.blocks = d.Size(), d.Blocks()
+	n.lastCred = c
+	s.mu.Unlock()
+	if errors.Is(err, unix.ENOSPC) {
+		return ErrNoSpace
+	}
+	return err
+}
+
+// WriteAt writes all of p at off.
+func (h *Handle) WriteAt(c Cred, p []byte, off int64) (int, error) {
+	if !h.write {
+		return 0, ErrPermission
+	}
+	done := 0
+	err := h.s.change(c, h.n, func(d *blob.Draft) (err error) {
+		done, err = d.WriteAt(p, off)
+		return err
+	})
+	return done, err
+}
+
+// Append writes p at the end of the file, atomically among appenders.
+func (h *Handle) Append(c Cred, p []byte) (int, error) {
+	if !h.write {
+		return 0, ErrPermission
+	}
+	err := h.s.change(c, h.n, func(d *blob.Draft) error {
+		_, err := d.Append(p)
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// truncate sets a file's size, open or not. A file that nobody has open for writing
+// gets a version at once.
+func (s *Store) truncate(c Cred, ino Ino, size int64) error {
+	if size < 0 {
+		return ErrInvalid
+	}
+	s.mu.Lock()
+	n, err := s.node(ino)
+	switch {
+	case err != nil:
+	case isDir(n.mode):
+		err = ErrIsDir
+	case !isRegular(n.mode):
+		err = ErrInvalid
+	}
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	n.refs++
+	n.writers++
+	s.mu.Unlock()
+	h := &Handle{s: s, n: n, write: true}
+	err = s.change(c, n, func(d *blob.Draft) error { return d.Truncate(size) })
+	return errors.Join(err, h.Close(context.Background()))
+}
+
+// Allocate is fallocate(2) with the modes a local file system knows best; the ones
+// that shift content are ErrNotSupported there, too, on many.
+func (h *Handle) Allocate(c Cred, mode uint32, off, length int64) error {
+	if !h.write {
+		return ErrPermission
+	}
+	if off < 0 || length <= 0 || off+length < 0 {
+		return ErrInvalid
+	}
+	keep := mode&unix.FALLOC_FL_KEEP_SIZE != 0
+	return h.s.change(c, h.n, func(d *blob.Draft) error {
+		switch mode &^ unix.FALLOC_FL_KEEP_SIZE {
+		case 0:
+			return d.Reserve(off, length, keep)
+		case unix.FALLOC_FL_PUNCH_HOLE:
+			if !keep {
+				return ErrNotSupported
+			}
+			return d.Zero(off, length)
+		case unix.FALLOC_FL_ZERO_RANGE:
+			if err := d.Zero(off, length); err != nil {
+				return err
+			}
+			return d.Reserve(off, length, keep)
+		}
+		return ErrNotSupported
+	})
+}
+
+// ErrNotSupported is an operation that this file system does not have.
+var ErrNotSupported = errors.New("not supported")
+
+// SeekData and SeekHole find data and holes as lseek(2) does; a version's content
+// counts as data throughout.
+func (h *Handle) SeekData(off int64) (int64, error) {
+	h.n.io.RLock()
+	defer h.n.io.RUnlock()
+	if h.n.draft != nil {
+		return h.n.draft.SeekData(off)
+	}
+	if off >= h.Attr().Size || off < 0 {
+		return 0, unix.ENXIO
+	}
+	return off, nil
+}
+
+// SeekHole is described at SeekData.
+func (h *Handle) SeekHole(off int64) (int64, error) {
+	h.n.io.RLock()
+	defer h.n.io.RUnlock()
+	if h.n.draft != nil {
+		return h.n.draft.SeekHole(off)
+	}
+	size := h.Attr().Size
+	if off >= size || off < 0 {
+		return 0, unix.ENXIO
+	}
+	return size, nil
+}
+
+// Sync makes the file's bytes and everything that happened before it durable.
+func (h *Handle) Sync(ctx context.Context) error { return h.s.SyncIno(ctx, h.n.ino) }
+
+// SyncIno is fsync of an inode, open or not.
+func (s *Store) SyncIno(ctx context.Context, ino Ino) error {
+	if s.o.ReadOnly {
+		return nil
+	}
+	s.mu.Lock()
+	n, err := s.node(ino)
+	if err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	n.refs++
+	s.mu.Unlock()
+	defer s.Forget(ino, 1)
+	if err := s.syncDraft(ctx, n); err != nil {
+		return err
+	}
+	return s.commit(ctx)
+}
+
+// syncDraft makes an open draft's bytes durable, and a version of it when the last
+// one is older than the version interval.
+func (s *Store) syncDraft(ctx context.Context, n *node) error {
+	n.io.Lock()
+	defer n.io.Unlock()
+	if n.draft == nil {
+		return nil
+	}
+	b, small := n.draft.Memory()
+	if small {
+		if s.o.Now().Sub(n.versioned) < s.o.VersionInterval || n.versioned.IsZero() {
+			return nil // its bytes go into the epoch
+		}
+		return s.publishBytes(ctx, n, b, true)
+	}
+	if err := n.draft.Sync(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n.nlink > 0 {
+		s.touch(n)
+		n.inode.drafted, n.inode.draft, n.inode.staging = true, nil, n.draft.Staging()
+		n.size, n.blocks = n.draft.Size(), n.draft.Blocks()
+	}
+	return nil
+}
+
+// Close closes the handle; the last writer's makes a version of what was written.
+func (h *Handle) Close(ctx context.Context) error {
+	if h.closed.Swap(true) {
+		return nil
+	}
+	s, n := h.s, h.n
+	var err error
+	if h.write {
+		n.io.Lock()
+		s.mu.Lock()
+		n.writers--
+		last := n.writers == 0
+		s.mu.Unlock()
+		if last && n.draft != nil {
+			err = s.publish(ctx, n)
+		}
+		n.io.Unlock()
+	}
+	s.mu.Lock()
+	n.refs--
+	if n.refs == 0 && n.content != nil && n.draft == nil {
+		err = errors.Join(err, n.content.Close())
+		n.content = nil
+	}
+	s.reap(n)
+	s.mu.Unlock()
+	return err
+}
+
+// publish turns a file's draft into a version; n.io is held for writing.
+func (s *Store) publish(ctx context.Context, n *node) error {
+	d := n.draft
+	s.mu.Lock()
+	gone := n.nlink == 0
+	s.mu.Unlock()
+	if gone {
+		return nil // nobody can open it again; the draft serves the readers that are left
+	}
+	if !d.Dirty() {
+		s.dropDraft(n)
+		return d.Drop()
+	}
+	if b, ok := d.Memory(); ok {
+		return s.publishBytes(ctx, n, b, false)
+	}
+	if err := d.Sync(ctx); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	p := prepared{size: d.Size(), staging: d.Staging()}
+	s.mu.Lock()
+	blocks := d.Blocks()
+	err := s.install(n, p)
+	n.blocks = blocks
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.dropDraft(n)
+	return d.Release()
+}
+
+// publishBytes makes a version of a small draft; keep leaves the draft open.
+func (s *Store) publishBytes(ctx context.Context, n *node, b []byte, keep bool) error {
+	p, err := s.prepareBytes(ctx, b)
+	if err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	s.mu.Lock()
+	err = s.install(n, p)
+	s.mu.Unlock()
+	if err != nil || keep {
+		return err
+	}
+	d := n.draft
+	s.dropDraft(n)
+	return d.Drop()
+}
+
+// install makes prepared content the current version of a file; s.mu is held. The
+// same bytes as the current version's make none.
+func (s *Store) install(n *node, p prepared) error {
+	o, err := s.editObject(n.object)
+	if err != nil {
+		return err
+	}
+	s.touch(n)
+	n.size = p.size
+	if p.staging == "" {
+		n.blocks = (p.size + 511) / 512
+	}
+	n.inode.drafted, n.inode.draft, n.inode.staging = false, nil, ""
+	n.versioned = s.o.Now()
+	if old, err := s.version(o.id, o.current); err == nil && !p.hash.IsZero() && old.hash == p.hash {
+		n.inode.version = old.id
+		return nil
+	}
+	c := n.lastCred
+	w := s.workOf(c)
+	before := o.current
+	v := s.addVersion(o, p, c, w.id, "")
+	w.moves++
+	w.writes = append(w.writes, write{o.id, v.id, before, hashText(v)})
+	n.inode.version = v.id
+	s.open.change.Inos = append(s.open.change.Inos, n.ino)
+	return nil
+}
+
+func (s *Store) dropDraft(n *node) {
+	s.mu.Lock()
+	n.draft = nil
+	delete(s.drafts, n)
+	s.mu.Unlock()
+}
+
+// closeDrafts makes versions of what is still open when the store closes.
+func (s *Store) closeDrafts() error {
+	s.mu.Lock()
+	var open []*node
+	for n := range s.drafts {
+		open = append(open, n)
+	}
+	s.mu.Unlock()
+	var err error
+	for _, n := range open {
+		n.io.Lock()
+		if n.draft != nil {
+			err = errors.Join(err, s.publish(context.Background(), n))
+		}
+		n.io.Unlock()
+	}
+	return err
+}
+
+// CopyRange copies within the store; both files must be open.
+func (s *Store) CopyRange(ctx context.Context, c Cred, from *Handle, off int64, to *Handle, toOff int64, length int64) (int64, error) {
+	buf := make([]byte, min(length, 1<<20))
+	var done int64
+	for done < length {
+		if err := ctx.Err(); err != nil {
+			return done, err
+		}
+		n, err := from.ReadAt(buf[:min(int64(len(buf)), length-done)], off+done)
+		if n > 0 {
+			m, err := to.WriteAt(c, buf[:n], toOff+done)
+			done += int64(m)
+			if err != nil {
+				return done, err
+			}
+		}
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// Touched sets a file's access time, as reading does with relatime: at most once a
+// day, or when it lies before the last change.
+func (s *Store) Touched(ino Ino) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.node(ino)
+	if err != nil || s.writable() != nil {
+		return
+	}
+	now := s.o.Now()
+	if n.atime.After(n.mtime) && n.atime.After(n.ctime) && now.Sub(n.atime) < 24*time.Hour {
+		return
+	}
+	s.touch(n)
+	n.atime = now
+}

@@ -1,0 +1,273 @@
+package objects
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
+)
+
+// Reader reads a version's bytes. It must be closed.
+type Reader interface {
+	io.ReaderAt
+	io.Closer
+	Size() int64
+}
+
+// Version is what is known of a version (OM §2).
+type Version struct {
+	ID          ID        `json:"version_id"`
+	Object      ID        `json:"object_id"`
+	Parent      ID        `json:"parent_version_id,omitzero"`
+	Hash        string    `json:"content_hash,omitempty"` // 64 hex digits of BLAKE3; "" until sealed
+	Size        int64     `json:"size"`
+	State       string    `json:"state"`
+	CreatedAt   time.Time `json:"created_at"`
+	CreatedBy   string    `json:"created_by"`
+	Transaction ID        `json:"created_by_transaction_id"`
+	Action      string    `json:"created_by_action_id,omitempty"`
+	Chunks      []string  `json:"chunk_refs"` // chk_…, in order
+}
+
+func (v *version) public() Version {
+	p := Version{ID: v.id, Object: v.object, Parent: v.parent, Hash: hashText(v), Size: v.size, State: v.state.String(),
+		CreatedAt: v.createdAt, CreatedBy: v.createdBy, Transaction: v.txn, Action: v.action, Chunks: []string{}}
+	for _, c := range v.chunks {
+		p.Chunks = append(p.Chunks, "chk_"+c.hash.String())
+	}
+	if v.isInline && v.size > 0 {
+		p.Chunks = append(p.Chunks, "chk_"+v.hash.String()) // one chunk, though it is kept inline (OM §5)
+	}
+	return p
+}
+
+// Versions lists an object's versions, oldest first.
+func (s *Store) Versions(obj ID) ([]Version, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	vs, err := s.versions(obj)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]Version, len(vs))
+	for i, v := range vs {
+		list[i] = v.public()
+	}
+	return list, nil
+}
+
+func (s *Store) versions(obj ID) ([]*version, error) {
+	recs := map[string][]byte{}
+	prefix := verPrefix(obj)
+	for k, v := range s.view.Scan(prefix, nil) {
+		recs[string(k)] = append([]byte{}, v...)
+	}
+	for _, ov := range []*overlay{s.committing, s.open} {
+		if ov == nil {
+			continue
+		}
+		for k, v := range ov.puts {
+			if len(k) == len(prefix)+16 && k[:len(prefix)] == string(prefix) {
+				if v == nil {
+					delete(recs, k)
+				} else {
+					recs[k] = v
+				}
+			}
+		}
+	}
+	var list []*version
+	for _, b := range recs {
+		v, err := decodeVersion(b)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, v)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].id.u.Compare(list[j].id.u) < 0 })
+	return list, nil
+}
+
+// findVersion finds a version by its own id; s.mu is held.
+func (s *Store) findVersion(ver ID) (*version, error) {
+	b, err := s.get(verIndexKey(ver))
+	if errors.Is(err, kv.ErrNotFound) || err == nil && len(b) != 16 {
+		return nil, fmt.Errorf("version %s: %w", ver, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	obj := ID{kind: 'o'}
+	copy(obj.u[:], b)
+	return s.version(obj, ver)
+}
+
+// Version finds a version by its id.
+func (s *Store) Version(ver ID) (Version, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, err := s.findVersion(ver)
+	if err != nil {
+		return Version{}, err
+	}
+	return v.public(), nil
+}
+
+// OpenVersion opens a version's bytes.
+func (s *Store) OpenVersion(ver ID) (Reader, error) {
+	s.mu.Lock()
+	v, err := s.findVersion(ver)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if v.state == Quarantined {
+		return nil, fmt.Errorf("version %s is quarantined: %w", ver, ErrPermission)
+	}
+	return s.openVersion(v)
+}
+
+// NameHistory lists the versions that a name in a directory has had, oldest first,
+// through all objects that it was bound to (filesystem.md §8: it follows the name).
+func (s *Store) NameHistory(dir Ino, name string) ([]Version, error) {
+	if err := s.commit(context.Background()); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	past := s.view.History(dentKey(dir, name))
+	seen := map[ID]bool{}
+	var list []Version
+	for i, p := range past {
+		if p.Deleted {
+			continue
+		}
+		d, err := decodeDent(p.Value)
+		if err != nil {
+			return nil, err
+		}
+		until := s.o.Now().Add(time.Hour)
+		if i+1 < len(past) {
+			until = past[i+1].TS.Time()
+		}
+		for _, obj := range s.objectsOf(d.ino, p.TS, until) {
+			vs, err := s.versions(obj)
+			if err != nil {
+				return nil, err
+			}
+			for _, v := range vs {
+				if !v.createdAt.After(until) && !seen[v.id] {
+					seen[v.id] = true
+					list = append(list, v.public())
+				}
+			}
+		}
+	}
+	sort.SliceStable(list, func(i, j int) bool { return list[i].ID.u.Compare(list[j].ID.u) < 0 })
+	return list, nil
+}
+
+// objectsOf gives the objects that an inode stood for in a stretch of time.
+func (s *Store) objectsOf(ino Ino, from kv.TS, until time.Time) []ID {
+	var list []ID
+	seen := map[ID]bool{}
+	for _, p := range s.view.History(inoKey(ino)) {
+		if p.Deleted || p.TS.Time().After(until) {
+			continue
+		}
+		if n, err := decodeInode(p.Value); err == nil && !seen[n.object] && (p.TS >= from || len(list) == 0) {
+			seen[n.object] = true
+			list = append(list, n.object)
+		}
+	}
+	return list
+}
+
+// NamesEver lists the names that a directory has or had within the history, sorted.
+func (s *Store) NamesEver(dir Ino) ([]string, error) {
+	if err := s.commit(context.Background()); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	prefix := dentPrefix(dir)
+	var names []string
+	for _, k := range s.view.KeysEver(prefix) {
+		names = append(names, k[len(prefix):])
+	}
+	sort.Strings(names)
+	return names, nil
+}
+
+// Trashed is a retired object that can be brought back.
+type Trashed struct {
+	Object Object
+	Path   string // where it was, from the root
+}
+
+// Trash lists the retired objects, newest first. The caller filters by who may see.
+func (s *Store) Trash() ([]Trashed, error) {
+	if err := s.commit(context.Background()); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var list []Trashed
+	for k := range s.view.ScanKeys([]byte{'r'}, nil, false) {
+		id := ID{kind: 'o'}
+		if copy(id.u[:], k[1:]) != 16 {
+			continue
+		}
+		o, err := s.object(id)
+		if err != nil || o.life != Retired || !o.absorbedBy.IsZero() {
+			continue
+		}
+		path, err := s.pathOf(o.oldParent)
+		if err != nil {
+			path = "" // its directory is gone, too
+		}
+		if path != "" {
+			path += "/"
+		}
+		list = append(list, Trashed{o.public(), path + o.name})
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Object.RetiredAt.After(list[j].Object.RetiredAt) })
+	return list, nil
+}
+
+// Objects calls fn with every object, in order of creation, until it returns false.
+func (s *Store) Objects(fn func(Object) bool) error {
+	if err := s.commit(context.Background()); err != nil {
+		return err
+	}
+	v := s.db.View()
+	defer v.Close()
+	for _, b := range v.Scan([]byte{'o'}, nil) {
+		o, err := decodeObject(b)
+		if err != nil {
+			return err
+		}
+		if !fn(o.public()) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// ChangedSince calls fn with the inodes whose records changed after t, in no
+// particular order: what a view has to look at after a restart.
+func (s *Store) ChangedSince(t time.Time, fn func(Ino) bool) error {
+	v := s.db.View()
+	defer v.Close()
+	for k := range v.KeysSince([]byte{'i'}, kv.At(t)) {
+		if !fn(Ino(binary.BigEndian.Uint64(k[1:]))) {
+			return nil
+		}
+	}
+	return nil
+}

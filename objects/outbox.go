@@ -1,0 +1,264 @@
+package objects
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
+)
+
+// outbox hands the evidence of committed epochs to the log: each draft is a record
+// of the epoch that it tells of, is appended after the epoch is durable, in order,
+// and is removed by a later epoch. A crash in between appends it again, and the log
+// drops what it has by id (design §2: evidence exactly once).
+type outbox struct {
+	mu      sync.Mutex
+	queue   []outEntry
+	wake    chan struct{}
+	next    uint64
+	running sync.Mutex
+	waiters []chan struct{}
+}
+
+type outEntry struct {
+	key   uint64
+	draft evidence.Draft
+}
+
+func (b *outbox) init() { b.wake = make(chan struct{}, 1) }
+
+// load takes up what an earlier run left.
+func (b *outbox) load(s *Store) error {
+	for k, v := range s.view.Scan([]byte{'y'}, nil) {
+		var d evidence.Draft
+		if err := json.Unmarshal(v, &d); err != nil {
+			return err
+		}
+		n := binary.BigEndian.Uint64(k[1:])
+		b.queue = append(b.queue, outEntry{n, d})
+		b.next = max(b.next, n)
+	}
+	b.next = max(b.next, uint64(s.o.Now().UnixMicro()))
+	if len(b.queue) > 0 {
+		b.signal()
+	}
+	return nil
+}
+
+// prepare puts drafts into an epoch's batch.
+func (b *outbox) prepare(batch *kv.Batch, drafts []evidence.Draft) ([]outEntry, error) {
+	var entries []outEntry
+	for _, d := range drafts {
+		v, err := json.Marshal(d)
+		if err != nil {
+			return nil, err
+		}
+		b.mu.Lock()
+		b.next++
+		n := b.next
+		b.mu.Unlock()
+		batch.Set(outboxKey(n), v)
+		entries = append(entries, outEntry{n, d})
+	}
+	return entries, nil
+}
+
+func (b *outbox) add(e ...outEntry) {
+	if len(e) == 0 {
+		return
+	}
+	b.mu.Lock()
+	b.queue = append(b.queue, e...)
+	b.mu.Unlock()
+	b.signal()
+}
+
+func (b *outbox) signal() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Store) outboxLoop() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.outbox.wake:
+			s.outbox.drain(context.Background(), s)
+		}
+	}
+}
+
+// drain appends what waits. A log that refuses leaves it waiting: it is durable here.
+func (b *outbox) drain(ctx context.Context, s *Store) {
+	b.running.Lock()
+	defer b.running.Unlock()
+	for {
+		b.mu.Lock()
+		batch := append([]outEntry{}, b.queue[:min(len(b.queue), 256)]...)
+		if len(batch) == 0 {
+			for _, w := range b.waiters {
+				close(w)
+			}
+			b.waiters = nil
+		}
+		b.mu.Unlock()
+		if len(batch) == 0 {
+			return
+		}
+		if s.o.Log != nil {
+			drafts := make([]evidence.Draft, len(batch))
+			for i, e := range batch {
+				drafts[i] = e.draft
+			}
+			if _, err := s.o.Log.Append(ctx, drafts...); err != nil {
+				s.o.Logger.Error("evidence waits: the log does not take it", "error", err, "records", len(batch))
+				s.retryOutbox()
+				return
+			}
+		}
+		b.mu.Lock()
+		b.queue = b.queue[len(batch):]
+		b.mu.Unlock()
+		s.mu.Lock()
+		for _, e := range batch {
+			s.open.puts[string(outboxKey(e.key))] = nil
+		}
+		s.mu.Unlock()
+	}
+}
+
+// retryOutbox tries again in a while, unless the store closes before.
+func (s *Store) retryOutbox() {
+	select {
+	case <-s.stop:
+		return
+	default:
+	}
+	time.AfterFunc(time.Second, s.outbox.signal)
+}
+
+// WaitEvidence returns when the log has the evidence of every change that was
+// committed before the call.
+func (s *Store) WaitEvidence(ctx context.Context) error {
+	w := make(chan struct{})
+	s.outbox.mu.Lock()
+	if len(s.outbox.queue) == 0 {
+		s.outbox.mu.Unlock()
+		// A drain may be between the log and the queue: let it finish.
+		s.outbox.running.Lock()
+		defer s.outbox.running.Unlock()
+		return nil
+	}
+	s.outbox.waiters = append(s.outbox.waiters, w)
+	s.outbox.mu.Unlock()
+	s.outbox.signal()
+	select {
+	case <-w:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Change tells what an epoch changed.
+type Change struct {
+	TS       time.Time
+	Internal bool    // made by an intent's transaction, not through the kernel
+	Inos     []Ino   // inodes whose content or attributes views care about
+	Dentries []Named // names that were bound or unbound
+	entries  []outEntry
+}
+
+// Named is a name in a directory.
+type Named struct {
+	Dir  Ino
+	Name string
+}
+
+// changed notes a name for the epoch's Change; s.mu is held.
+func (s *Store) changed(dir Ino, name string) {
+	s.open.change.Dentries = append(s.open.change.Dentries, Named{dir, name})
+}
+
+type subscribers struct {
+	mu    sync.Mutex
+	fns   map[int]func(Change)
+	next  int
+	queue []Change
+	wake  chan struct{}
+}
+
+// Subscribe calls fn after each epoch, in order, from a goroutine of the store's and
+// never under a lock.
+func (s *Store) Subscribe(fn func(Change)) (cancel func()) {
+	s.subs.mu.Lock()
+	defer s.subs.mu.Unlock()
+	if s.subs.fns == nil {
+		s.subs.fns = map[int]func(Change){}
+	}
+	id := s.subs.next
+	s.subs.next++
+	s.subs.fns[id] = fn
+	return func() {
+		s.subs.mu.Lock()
+		delete(s.subs.fns, id)
+		s.subs.mu.Unlock()
+	}
+}
+
+func (q *subscribers) channel() chan struct{} {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.wake == nil {
+		q.wake = make(chan struct{}, 1)
+	}
+	return q.wake
+}
+
+func (q *subscribers) add(c Change) {
+	wake := q.channel()
+	q.mu.Lock()
+	if len(q.fns) > 0 {
+		q.queue = append(q.queue, c)
+	}
+	q.mu.Unlock()
+	select {
+	case wake <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Store) notifyLoop() {
+	wake := s.subs.channel()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-wake:
+		}
+		for {
+			s.subs.mu.Lock()
+			if len(s.subs.queue) == 0 {
+				s.subs.mu.Unlock()
+				break
+			}
+			c := s.subs.queue[0]
+			s.subs.queue = s.subs.queue[1:]
+			fns := make([]func(Change), 0, len(s.subs.fns))
+			for _, fn := range s.subs.fns {
+				fns = append(fns, fn)
+			}
+			s.subs.mu.Unlock()
+			for _, fn := range fns {
+				fn(c)
+			}
+		}
+	}
+}

@@ -1,0 +1,412 @@
+package objects
+
+import (
+	"encoding/binary"
+	"sort"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+)
+
+// Keys (design §2). Inode numbers are big endian, so that scans go in order.
+
+func inoKey(ino Ino) []byte { return binary.BigEndian.AppendUint64([]byte{'i'}, uint64(ino)) }
+
+func dentPrefix(dir Ino) []byte { return binary.BigEndian.AppendUint64([]byte{'d'}, uint64(dir)) }
+
+func dentKey(dir Ino, name string) []byte { return append(dentPrefix(dir), name...) }
+
+func objKey(id ID) []byte { return append([]byte{'o'}, id.u[:]...) }
+
+func verPrefix(obj ID) []byte { return append([]byte{'v'}, obj.u[:]...) }
+
+func verKey(obj, ver ID) []byte { return append(verPrefix(obj), ver.u[:]...) }
+
+func chunkKey(h blob.Hash) []byte { return append([]byte{'c'}, h[:]...) }
+
+func linkPrefix(ino Ino) []byte { return binary.BigEndian.AppendUint64([]byte{'l'}, uint64(ino)) }
+
+func linkKey(ino, dir Ino, name string) []byte {
+	return append(binary.BigEndian.AppendUint64(linkPrefix(ino), uint64(dir)), name...)
+}
+
+func txnKey(id ID) []byte       { return append([]byte{'t'}, id.u[:]...) }
+func orphanKey(ino Ino) []byte  { return binary.BigEndian.AppendUint64([]byte{'u'}, uint64(ino)) }
+func trashKey(obj ID) []byte    { return append([]byte{'r'}, obj.u[:]...) }
+func outboxKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{'y'}, n) }
+func recordKey(k string) []byte { return append([]byte{'q'}, k...) }
+func verIndexKey(ver ID) []byte { return append([]byte{'w'}, ver.u[:]...) }
+
+// inode is the record behind an Attr.
+type inode struct {
+	ino                        Ino
+	gen                        uint64
+	mode, nlink, uid, gid      uint32
+	rdev                       uint32
+	size, blocks               int64
+	atime, mtime, ctime, btime time.Time
+	object, version            ID
+	scope                      Scope
+	parent                     Ino    // of the oldest live name; a directory's only parent
+	name                       string // that name
+	target                     string // of a symlink
+	xattrs                     map[string][]byte
+	// The working draft at the time of the record, for files that are open for
+	// writing: its bytes, or the staging file that was synced.
+	drafted bool
+	draft   []byte
+	staging string
+}
+
+func (n *inode) encode() []byte {
+	e := encoder{make([]byte, 0, 160+len(n.draft))}
+	e.uint(1, uint64(n.ino))
+	e.uint(2, n.gen)
+	e.uint(3, uint64(n.mode))
+	e.uint(4, uint64(n.nlink))
+	e.uint(5, uint64(n.uid))
+	e.uint(6, uint64(n.gid))
+	e.uint(7, uint64(n.rdev))
+	e.uint(8, uint64(n.size))
+	e.uint(9, uint64(n.blocks))
+	e.time(10, n.atime)
+	e.time(12, n.mtime)
+	e.time(14, n.ctime)
+	e.time(16, n.btime)
+	e.id(18, n.object)
+	e.id(19, n.version)
+	e.uint(20, uint64(n.scope.Kind))
+	e.str(21, n.scope.Group)
+	e.str(22, n.scope.User)
+	e.uint(23, uint64(n.parent))
+	e.str(24, n.name)
+	e.str(25, n.target)
+	names := make([]string, 0, len(n.xattrs))
+	for k := range n.xattrs {
+		names = append(names, k)
+	}
+	sort.Strings(names)
+	for _, k := range names {
+		x := encoder{}
+		x.str(1, k)
+		x.bytes(2, n.xattrs[k])
+		e.bytes(26, x.b)
+	}
+	if n.drafted {
+		e.uint(27, 1)
+	}
+	e.bytes(28, n.draft)
+	e.str(29, n.staging)
+	return e.b
+}
+
+func decodeInode(b []byte) (*inode, error) {
+	n := &inode{}
+	err := decode(b, func(f protowire.Number, v uint64) {
+		switch f {
+		case 1:
+			n.ino = Ino(v)
+		case 2:
+			n.gen = v
+		case 3:
+			n.mode = uint32(v)
+		case 4:
+			n.nlink = uint32(v)
+		case 5:
+			n.uid = uint32(v)
+		case 6:
+			n.gid = uint32(v)
+		case 7:
+			n.rdev = uint32(v)
+		case 8:
+			n.size = int64(v)
+		case 9:
+			n.blocks = int64(v)
+		case 10:
+			secs(&n.atime, v)
+		case 11:
+			nanos(&n.atime, v)
+		case 12:
+			secs(&n.mtime, v)
+		case 13:
+			nanos(&n.mtime, v)
+		case 14:
+			secs(&n.ctime, v)
+		case 15:
+			nanos(&n.ctime, v)
+		case 16:
+			secs(&n.btime, v)
+		case 17:
+			nanos(&n.btime, v)
+		case 20:
+			n.scope.Kind = ScopeKind(v)
+		case 23:
+			n.parent = Ino(v)
+		case 27:
+			n.drafted = v != 0
+		}
+	}, func(f protowire.Number, v []byte) {
+		switch f {
+		case 18:
+			n.object = idFrom(v)
+		case 19:
+			n.version = idFrom(v)
+		case 21:
+			n.scope.Group = string(v)
+		case 22:
+			n.scope.User = string(v)
+		case 24:
+			n.name = string(v)
+		case 25:
+			n.target = string(v)
+		case 26:
+			var k string
+			var x []byte
+			if decode(v, func(protowire.Number, uint64) {}, func(f protowire.Number, v []byte) {
+				if f == 1 {
+					k = string(v)
+				} else {
+					x = append([]byte{}, v...)
+				}
+			}) == nil {
+				if n.xattrs == nil {
+					n.xattrs = map[string][]byte{}
+				}
+				if x == nil {
+					x = []byte{}
+				}
+				n.xattrs[k] = x
+			}
+		case 28:
+			n.draft = append([]byte{}, v...)
+		case 29:
+			n.staging = string(v)
+		}
+	})
+	return n, err
+}
+
+func (n *inode) attr() Attr {
+	return Attr{Ino: n.ino, Gen: n.gen, Mode: n.mode, Nlink: n.nlink, UID: n.uid, GID: n.gid, Rdev: n.rdev, Size: n.size, Blocks: n.blocks,
+		Atime: n.atime, Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Object: n.object, Version: n.version, Scope: n.scope}
+}
+
+// dent is the value of a dentry.
+type dent struct {
+	ino Ino
+	typ uint32 // S_IFMT bits
+}
+
+func (d dent) encode() []byte {
+	return binary.AppendUvarint(binary.BigEndian.AppendUint64(nil, uint64(d.ino)), uint64(d.typ>>12))
+}
+
+func decodeDent(b []byte) (dent, error) {
+	if len(b) < 9 {
+		return dent{}, errDecode
+	}
+	typ, n := binary.Uvarint(b[8:])
+	if n <= 0 {
+		return dent{}, errDecode
+	}
+	return dent{Ino(binary.BigEndian.Uint64(b)), uint32(typ) << 12}, nil
+}
+
+// object is the record behind an Object.
+type object struct {
+	id              ID
+	kind            Kind
+	createdAt       time.Time
+	createdBy       string
+	labels          []string
+	privacy         Privacy
+	life            Lifecycle
+	retiredAt       time.Time
+	absorbedBy      ID
+	scope           Scope
+	ino             Ino
+	current, stable ID // pointers CURRENT and STABLE
+	rollback        ID // pointer ROLLBACK
+	name            string
+	oldParent       Ino // where it was when it was retired
+}
+
+func (o *object) encode() []byte {
+	e := encoder{make([]byte, 0, 128)}
+	e.id(1, o.id)
+	e.uint(2, uint64(o.kind))
+	e.time(3, o.createdAt)
+	e.str(5, o.createdBy)
+	for _, l := range o.labels {
+		e.str(6, l)
+	}
+	e.uint(7, uint64(o.privacy))
+	e.uint(8, uint64(o.life))
+	e.time(9, o.retiredAt)
+	e.id(11, o.absorbedBy)
+	e.uint(12, uint64(o.scope.Kind))
+	e.str(13, o.scope.Group)
+	e.str(14, o.scope.User)
+	e.uint(15, uint64(o.ino))
+	e.id(16, o.current)
+	e.id(17, o.stable)
+	e.id(18, o.rollback)
+	e.str(19, o.name)
+	e.uint(20, uint64(o.oldParent))
+	return e.b
+}
+
+func decodeObject(b []byte) (*object, error) {
+	o := &object{}
+	err := decode(b, func(f protowire.Number, v uint64) {
+		switch f {
+		case 2:
+			o.kind = Kind(v)
+		case 3:
+			secs(&o.createdAt, v)
+		case 4:
+			nanos(&o.createdAt, v)
+		case 7:
+			o.privacy = Privacy(v)
+		case 8:
+			o.life = Lifecycle(v)
+		case 9:
+			secs(&o.retiredAt, v)
+		case 10:
+			nanos(&o.retiredAt, v)
+		case 12:
+			o.scope.Kind = ScopeKind(v)
+		case 15:
+			o.ino = Ino(v)
+		case 20:
+			o.oldParent = Ino(v)
+		}
+	}, func(f protowire.Number, v []byte) {
+		switch f {
+		case 1:
+			o.id = idFrom(v)
+		case 5:
+			o.createdBy = string(v)
+		case 6:
+			o.labels = append(o.labels, string(v))
+		case 11:
+			o.absorbedBy = idFrom(v)
+		case 13:
+			o.scope.Group = string(v)
+		case 14:
+			o.scope.User = string(v)
+		case 16:
+			o.current = idFrom(v)
+		case 17:
+			o.stable = idFrom(v)
+		case 18:
+			o.rollback = idFrom(v)
+		case 19:
+			o.name = string(v)
+		}
+	})
+	return o, err
+}
+
+// version is the record behind a Version. Content is in one of three forms: inline,
+// chunks, or a staging file that the sealer has not worked on yet; a hot file of the
+// same hash may stand beside chunks or alone.
+type version struct {
+	id, object, parent ID
+	hash               blob.Hash // zero until sealed
+	size               int64
+	state              VersionState
+	createdAt          time.Time
+	createdBy          string
+	txn                ID
+	action             string
+	inline             []byte
+	isInline           bool
+	chunks             []chunkRef
+	hot                bool
+	staging            string
+}
+
+type chunkRef struct {
+	hash blob.Hash
+	size uint32
+}
+
+func (v *version) encode() []byte {
+	e := encoder{make([]byte, 0, 160+len(v.inline)+36*len(v.chunks))}
+	e.id(1, v.id)
+	e.id(2, v.object)
+	e.id(3, v.parent)
+	if !v.hash.IsZero() {
+		e.bytes(4, v.hash[:])
+	}
+	e.uint(5, uint64(v.size))
+	e.uint(6, uint64(v.state))
+	e.time(7, v.createdAt)
+	e.str(9, v.createdBy)
+	e.id(10, v.txn)
+	e.str(11, v.action)
+	if v.isInline {
+		e.uint(12, 1)
+		e.bytes(13, v.inline)
+	}
+	for _, c := range v.chunks {
+		e.bytes(14, binary.BigEndian.AppendUint32(append([]byte{}, c.hash[:]...), c.size))
+	}
+	if v.hot {
+		e.uint(15, 1)
+	}
+	e.str(16, v.staging)
+	return e.b
+}
+
+func decodeVersion(b []byte) (*version, error) {
+	v := &version{}
+	err := decode(b, func(f protowire.Number, x uint64) {
+		switch f {
+		case 5:
+			v.size = int64(x)
+		case 6:
+			v.state = VersionState(x)
+		case 7:
+			secs(&v.createdAt, x)
+		case 8:
+			nanos(&v.createdAt, x)
+		case 12:
+			v.isInline = x != 0
+		case 15:
+			v.hot = x != 0
+		}
+	}, func(f protowire.Number, x []byte) {
+		switch f {
+		case 1:
+			v.id = idFrom(x)
+		case 2:
+			v.object = idFrom(x)
+		case 3:
+			v.parent = idFrom(x)
+		case 4:
+			copy(v.hash[:], x)
+		case 9:
+			v.createdBy = string(x)
+		case 10:
+			v.txn = idFrom(x)
+		case 11:
+			v.action = string(x)
+		case 13:
+			v.inline = append([]byte{}, x...)
+		case 14:
+			if len(x) == 36 {
+				var c chunkRef
+				copy(c.hash[:], x)
+				c.size = binary.BigEndian.Uint32(x[32:])
+				v.chunks = append(v.chunks, c)
+			}
+		case 16:
+			v.staging = string(x)
+		}
+	})
+	return v, err
+}

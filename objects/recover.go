@@ -1,0 +1,126 @@
+package objects
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+)
+
+// recoverDrafts finishes what was open when the daemon ended: files without a name
+// go, drafts that an epoch or an fsync saved become versions, versions that were not
+// sealed are queued again, and staging files that nothing names are removed.
+func (s *Store) recoverDrafts(ctx context.Context) error {
+	named := map[string]bool{}
+	var orphans []Ino
+	var drafted []*inode
+	var staged []*version
+	for k := range s.view.ScanKeys([]byte{'u'}, nil, false) {
+		orphans = append(orphans, Ino(binary.BigEndian.Uint64(k[1:])))
+	}
+	names, err := s.blobs.ListStaging()
+	if err != nil {
+		return err
+	}
+	if len(names) > 0 || s.uncleanDrafts() {
+		for _, v := range s.view.Scan([]byte{'i'}, nil) {
+			n, err := decodeInode(v)
+			if err != nil {
+				return err
+			}
+			if n.drafted && n.nlink > 0 {
+				drafted = append(drafted, n)
+				if n.staging != "" {
+					named[n.staging] = true
+				}
+			}
+		}
+		for _, b := range s.view.Scan([]byte{'v'}, nil) {
+			v, err := decodeVersion(b)
+			if err != nil {
+				return err
+			}
+			if v.staging != "" {
+				named[v.staging] = true
+				staged = append(staged, v)
+			}
+		}
+	}
+	s.mu.Lock()
+	for _, ino := range orphans {
+		if n, err := s.node(ino); err == nil {
+			s.reap(n)
+		}
+		s.open.puts[string(orphanKey(ino))] = nil
+	}
+	s.mu.Unlock()
+	for _, rec := range drafted {
+		if err := s.recoverDraft(ctx, rec); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	s.open.puts["m-open"] = []byte{1}
+	s.mu.Unlock()
+	if err := s.commit(ctx); err != nil {
+		return err
+	}
+	s.seal.add(staged...)
+	for _, name := range names {
+		if !named[name] {
+			if err := s.blobs.RemoveStaging(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// uncleanDrafts says whether an earlier run may have left drafts in the records.
+func (s *Store) uncleanDrafts() bool {
+	_, err := s.view.Get([]byte("m-open"))
+	return err == nil
+}
+
+// recoverDraft makes a version of what an epoch or fsync saved of an open file.
+func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
+	s.mu.Lock()
+	n, err := s.node(rec.ino)
+	if err == nil {
+		n.lastCred = Cred{UID: n.uid, GID: n.gid, Subject: "_system:service:aiosfs"}
+		if o, err := s.object(n.object); err == nil && o.createdBy != "" {
+			n.lastCred.Subject = o.createdBy
+		}
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	n.io.Lock()
+	defer n.io.Unlock()
+	if rec.staging == "" {
+		p, err := s.prepareBytes(ctx, rec.draft)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.install(n, p)
+	}
+	d, err := blob.RestoreDraft(s.blobs, rec.staging, rec.size)
+	if errors.Is(err, blob.ErrNoStaging) {
+		s.o.Logger.Error("a draft that was synced is not there", "inode", rec.ino)
+		return ErrIntegrity
+	}
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	err = s.install(n, prepared{size: rec.size, staging: rec.staging})
+	s.mu.Unlock()
+	return errors.Join(err, d.Release())
+}

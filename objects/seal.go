@@ -1,0 +1,141 @@
+package objects
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+)
+
+// sealer hashes large versions after the epoch that names them is durable: closing a
+// large file must not wait for its hash (design §2).
+type sealer struct {
+	mu    sync.Mutex
+	queue []*version
+	wake  chan struct{}
+	moves map[ID]ID // versions that were absorbed by another object meanwhile
+}
+
+func (q *sealer) init() { q.wake, q.moves = make(chan struct{}, 1), map[ID]ID{} }
+
+func (q *sealer) add(vs ...*version) {
+	if len(vs) == 0 {
+		return
+	}
+	q.mu.Lock()
+	q.queue = append(q.queue, vs...)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (q *sealer) moved(v *version) {
+	if v.staging == "" {
+		return
+	}
+	q.mu.Lock()
+	q.moves[v.id] = v.object
+	q.mu.Unlock()
+}
+
+func (q *sealer) take() *version {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) == 0 {
+		return nil
+	}
+	v := q.queue[0]
+	q.queue = q.queue[1:]
+	return v
+}
+
+func (s *Store) sealLoop() {
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-s.seal.wake:
+		}
+		if err := s.sealAll(); err != nil {
+			s.o.Logger.Error("a version could not be sealed", "error", err)
+		}
+	}
+}
+
+// sealAll works the queue off.
+func (s *Store) sealAll() error {
+	var all error
+	for {
+		v := s.seal.take()
+		if v == nil {
+			return all
+		}
+		if err := s.sealVersion(v); err != nil {
+			all = errors.Join(all, err)
+		}
+	}
+}
+
+// sealVersion hashes a staged version and cuts it into chunks, gives its file the
+// name of its hash, and records both: STAGED becomes VERIFIED (OM §6).
+func (s *Store) sealVersion(v *version) error {
+	f, err := s.blobs.OpenStaging(v.staging)
+	if errors.Is(err, blob.ErrNoStaging) {
+		return nil // sealed before, or its object was removed
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	h := blake3.New()
+	var refs []chunkRef
+	in := io.TeeReader(io.NewSectionReader(f, 0, v.size), h)
+	if err := blob.Split(in, func(c []byte) error {
+		refs = append(refs, chunkRef{blob.Sum(c), uint32(len(c))})
+		return nil
+	}); err != nil {
+		return err
+	}
+	var hash blob.Hash
+	h.Sum(hash[:0])
+	// A second name, not a new one: until the epoch with the hash is durable the
+	// version is found under its staging name after a crash.
+	second := s.blobs.StagingPath(v.staging) + ".sealed"
+	if err := os.Link(s.blobs.StagingPath(v.staging), second); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if err := s.blobs.AdoptHot(second, hash); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	owner := v.object
+	s.seal.mu.Lock()
+	if to, ok := s.seal.moves[v.id]; ok {
+		owner = to
+		delete(s.seal.moves, v.id)
+	}
+	s.seal.mu.Unlock()
+	rec, err := s.version(owner, v.id)
+	if err != nil {
+		return err
+	}
+	rec.hash, rec.chunks, rec.hot, rec.state, rec.staging = hash, refs, true, VerifiedState, ""
+	s.putVersion(rec)
+	s.open.packed = true // the directory entry of the hot file must be synced
+	s.open.gone = append(s.open.gone, v.staging)
+	s.open.emit = append(s.open.emit, evidence.Draft{
+		ID: newEvidenceID(s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: "_system:service:aiosfs", Scope: "_system",
+		Payload: map[string]any{"detail_kind": "AIOSFS_VERSION_SEALED", "outcome": "SUCCEEDED", "adapter_id": "aiosfs", "transaction_id": rec.txn.String(),
+			"version_id": rec.id.String(), "content_hash": hash.String(), "merkle_root": workRoot([]write{{rec.object, rec.id, rec.parent, hash.String()}})},
+	})
+	return nil
+}

@@ -1,0 +1,517 @@
+package objects
+
+import (
+	"container/list"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
+)
+
+// EvidenceSink takes the evidence of what was committed; *evidence.Log is one.
+type EvidenceSink interface {
+	Append(ctx context.Context, d ...evidence.Draft) ([]evidence.Receipt, error)
+}
+
+// Options of a store. Dir is required; without Log, commits make no evidence.
+type Options struct {
+	Dir string // the state directory: meta/, blobs/ and staging/ lie in it
+	Log EvidenceSink
+	// EpochInterval is the longest time that a change is not durable; default 1 s.
+	EpochInterval time.Duration
+	// VersionInterval is how often an fsync may make a version; default 30 s.
+	VersionInterval time.Duration
+	// Retention is how far back history reaches; default 90 days (OM §4).
+	Retention time.Duration
+	Now       func() time.Time
+	ReadOnly  bool
+	// CacheNodes bounds the clean inodes that are kept in memory; default 100,000.
+	CacheNodes int
+	Logger     *slog.Logger
+}
+
+// node is an inode in memory. The embedded record is guarded by Store.mu; draft and
+// content are changed only with both io and Store.mu held, and read with either.
+type node struct {
+	inode
+	refs    int // kernel lookups, open handles and other holders
+	writers int
+	element *list.Element // in the list of nodes that may be evicted
+	dirty   *overlay      // the open epoch that has a change of this inode
+
+	io         sync.RWMutex
+	draft      *blob.Draft
+	draftSaved uint64 // how much of the draft the last epoch holds
+	writes     uint64 // counts writes to the draft
+	content    content
+	contentOf  ID
+	versioned  time.Time // when the last version was made
+	lastCred   Cred      // of the last write, for the version's author
+}
+
+// Store is an open store. Its methods may be used concurrently.
+type Store struct {
+	o     Options
+	db    *kv.DB
+	blobs *blob.Store
+
+	mu         sync.Mutex
+	nodes      map[Ino]*node
+	idle       *list.List // evictable nodes, most recently used first
+	objs       map[ID]*object
+	open       *overlay
+	committing *overlay
+	view       *kv.View
+	nextIno    Ino
+	openSeq    uint64 // number of the open epoch
+	recent     map[recentKey]recentUnlink
+	drafts     map[*node]bool // nodes with a draft
+
+	commitMu   sync.Mutex // one commit at a time
+	durableSeq uint64     // epochs below this number are durable; guarded by commitMu
+	broken     error      // why the store is read-only; guarded by mu
+
+	outbox outbox
+	subs   subscribers
+	seal   sealer
+
+	stop   chan struct{}
+	workMu sync.Mutex
+	wg     sync.WaitGroup
+	closed bool
+}
+
+type recentKey struct {
+	dir  Ino
+	name string
+}
+
+// recentUnlink remembers a removed name for as long as its re-creation continues its
+// object (contract §3).
+type recentUnlink struct {
+	object  ID
+	subject string
+	at      time.Time
+}
+
+// recreateWithin is how long a re-created name continues the object that it had:
+// KDE overwrites by unlinking and renaming (kde.md §4).
+const recreateWithin = 10 * time.Second
+
+// Open opens the store in o.Dir, makes it if it is not there, and finishes what a
+// crash interrupted.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.EpochInterval == 0 {
+		o.EpochInterval = time.Second
+	}
+	if o.VersionInterval == 0 {
+		o.VersionInterval = 30 * time.Second
+	}
+	if o.Retention == 0 {
+		o.Retention = 90 * 24 * time.Hour
+	}
+	if o.CacheNodes == 0 {
+		o.CacheNodes = 100_000
+	}
+	db, err := kv.Open(kv.Options{Dir: filepath.Join(o.Dir, "meta"), ReadOnly: o.ReadOnly, Logger: o.Logger, Now: o.Now})
+	if err != nil {
+		return nil, err
+	}
+	blobs, err := blob.Open(blob.Options{Dir: filepath.Join(o.Dir, "blobs"), Staging: filepath.Join(o.Dir, "staging"), ReadOnly: o.ReadOnly})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), objs: map[ID]*object{},
+		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, drafts: map[*node]bool{}, stop: make(chan struct{})}
+	s.view = db.View()
+	s.outbox.init()
+	s.seal.init()
+	if err := s.start(ctx); err != nil {
+		s.view.Close()
+		return nil, errors.Join(err, blobs.Close(), db.Close())
+	}
+	return s, nil
+}
+
+// start makes the root at the first start, and otherwise takes up what was left.
+func (s *Store) start(ctx context.Context) error {
+	// Inode numbers of the newest record and up are free.
+	s.nextIno = RootIno + 1
+	for k := range s.view.ScanKeys([]byte{'i'}, append([]byte{'i'}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), true) {
+		s.nextIno = Ino(binary.BigEndian.Uint64(k[1:])) + 1
+		break
+	}
+	if s.o.ReadOnly {
+		return nil
+	}
+	if b, err := s.view.Get([]byte("m-ino")); err == nil && len(b) == 8 {
+		s.nextIno = max(s.nextIno, Ino(binary.BigEndian.Uint64(b)))
+	}
+	if _, err := s.view.Get(inoKey(RootIno)); errors.Is(err, kv.ErrNotFound) {
+		now := s.o.Now()
+		root := &node{inode: inode{ino: RootIno, gen: 1, mode: unix.S_IFDIR | 0o755, nlink: 2, atime: now, mtime: now, ctime: now, btime: now, parent: RootIno}}
+		s.mu.Lock()
+		s.nodes[RootIno] = root
+		root.refs++
+		s.touch(root)
+		s.mu.Unlock()
+		if err := s.commit(ctx); err != nil {
+			return fmt.Errorf("make the root: %w", err)
+		}
+	} else if err != nil {
+		return err
+	}
+	if err := s.recoverDrafts(ctx); err != nil {
+		return fmt.Errorf("recover: %w", err)
+	}
+	if err := s.outbox.load(s); err != nil {
+		return fmt.Errorf("recover the outbox: %w", err)
+	}
+	s.goWork(s.epochLoop)
+	s.goWork(s.outboxLoop)
+	s.goWork(s.sealLoop)
+	s.goWork(s.notifyLoop)
+	return nil
+}
+
+func (s *Store) goWork(fn func()) {
+	s.wg.Add(1)
+	go func() { defer s.wg.Done(); fn() }()
+}
+
+// epochLoop commits what is open, at the epoch interval.
+func (s *Store) epochLoop() {
+	tick := time.NewTicker(s.o.EpochInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			if err := s.commit(context.Background()); err != nil {
+				s.o.Logger.Error("an epoch could not be committed", "error", err)
+			}
+			s.advanceHorizon()
+		}
+	}
+}
+
+// advanceHorizon lets go of history that is older than the retention, at most once
+// an hour: it is a commit of its own.
+func (s *Store) advanceHorizon() {
+	to := kv.At(s.o.Now().Add(-s.o.Retention))
+	if to > s.db.Horizon()+kv.TS(time.Hour/time.Microsecond) && s.db.LastSealed() > to {
+		if _, ok := s.db.EpochAt(to); !ok {
+			return
+		}
+		if err := s.db.SetHorizon(context.Background(), to); err != nil {
+			s.o.Logger.Error("the history horizon could not be moved", "error", err)
+		}
+	}
+}
+
+// Close commits and syncs everything, hands out what evidence is left, and closes.
+func (s *Store) Close() error {
+	s.workMu.Lock()
+	if s.closed {
+		s.workMu.Unlock()
+		return nil
+	}
+	s.closed = true
+	s.workMu.Unlock()
+	var err error
+	if !s.o.ReadOnly {
+		close(s.stop)
+		s.wg.Wait()
+		err = s.closeDrafts()
+		err = errors.Join(err, s.sealAll(), s.commit(context.Background()))
+		s.outbox.drain(context.Background(), s)
+		s.mu.Lock()
+		s.open.puts["m-open"] = nil // nothing is left to recover
+		s.mu.Unlock()
+		err = errors.Join(err, s.commit(context.Background()))
+	}
+	s.mu.Lock()
+	for _, n := range s.nodes {
+		if n.content != nil {
+			err = errors.Join(err, n.content.Close())
+			n.content = nil
+		}
+	}
+	s.view.Close()
+	s.mu.Unlock()
+	return errors.Join(err, s.blobs.Close(), s.db.Close())
+}
+
+// Health says why the store refuses changes; nil while all is well.
+func (s *Store) Health() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.broken
+}
+
+// ---- nodes and objects; all with s.mu held
+
+// node finds an inode, in memory or on disk.
+func (s *Store) node(ino Ino) (*node, error) {
+	if n := s.nodes[ino]; n != nil {
+		if n.element != nil {
+			s.idle.MoveToFront(n.element)
+		}
+		return n, nil
+	}
+	b, err := s.get(inoKey(ino)) // an epoch that is not on disk yet may have removed it
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	if err != nil {
+		return nil, err
+	}
+	rec, err := decodeInode(b)
+	if err != nil {
+		return nil, fmt.Errorf("inode %d: %w", ino, err)
+	}
+	n := &node{inode: *rec}
+	s.nodes[ino] = n
+	n.element = s.idle.PushFront(n)
+	s.evict()
+	return n, nil
+}
+
+// evict forgets clean inodes that nobody holds, the least recently used first.
+func (s *Store) evict() {
+	for e := s.idle.Back(); s.idle.Len() > s.o.CacheNodes && e != nil; {
+		n := e.Value.(*node)
+		prev := e.Prev()
+		if n.refs == 0 && n.dirty == nil && n.draft == nil && n.content == nil && (s.committing == nil || s.committing.inodes[n.ino] == nil) {
+			s.idle.Remove(e)
+			n.element = nil
+			delete(s.nodes, n.ino)
+		} else {
+			s.idle.MoveToFront(e)
+			if e == s.idle.Back() {
+				return
+			}
+		}
+		e = prev
+	}
+}
+
+// touch marks a node changed in the open epoch. Inside a transaction its record is
+// kept first, so that an abort can put it back.
+func (s *Store) touch(n *node) {
+	if n.dirty == s.open {
+		return
+	}
+	if s.open.saved != nil {
+		s.open.saved[n] = n.inode.clone()
+	}
+	n.dirty = s.open
+	s.open.inodes[n.ino] = n
+}
+
+func (n *inode) clone() inode {
+	c := *n
+	if n.xattrs != nil {
+		c.xattrs = make(map[string][]byte, len(n.xattrs))
+		for k, v := range n.xattrs {
+			c.xattrs[k] = v
+		}
+	}
+	return c
+}
+
+// dent finds what a name is bound to.
+func (s *Store) dent(dir Ino, name string) (dent, bool, error) {
+	for _, ov := range []*overlay{s.open, s.committing} {
+		if ov == nil {
+			continue
+		}
+		if d, ok := ov.dents[dir][name]; ok {
+			return d, d.ino != 0, nil
+		}
+	}
+	b, err := s.view.Get(dentKey(dir, name))
+	if errors.Is(err, kv.ErrNotFound) {
+		return dent{}, false, nil
+	}
+	if err != nil {
+		return dent{}, false, err
+	}
+	d, err := decodeDent(b)
+	return d, err == nil, err
+}
+
+func (s *Store) setDent(dir Ino, name string, d dent) {
+	m := s.open.dents[dir]
+	if m == nil {
+		m = map[string]dent{}
+		s.open.dents[dir] = m
+	}
+	m[name] = d
+}
+
+// get reads any other record through the epochs that are not on disk yet.
+func (s *Store) get(key []byte) ([]byte, error) {
+	for _, ov := range []*overlay{s.open, s.committing} {
+		if ov == nil {
+			continue
+		}
+		if v, ok := ov.puts[string(key)]; ok {
+			if v == nil {
+				return nil, kv.ErrNotFound
+			}
+			return v, nil
+		}
+	}
+	return s.view.Get(key)
+}
+
+// object gives the object's record for reading; change it with editObject.
+func (s *Store) object(id ID) (*object, error) {
+	if id.IsZero() {
+		return nil, ErrNotFound
+	}
+	for _, ov := range []*overlay{s.open, s.committing} {
+		if ov != nil && ov.objs[id] != nil {
+			return ov.objs[id], nil
+		}
+	}
+	b, err := s.view.Get(objKey(id))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, fmt.Errorf("object %s: %w", id, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeObject(b)
+}
+
+// editObject gives the object's record for a change in the open epoch.
+func (s *Store) editObject(id ID) (*object, error) {
+	if o := s.open.objs[id]; o != nil {
+		return o, nil
+	}
+	o, err := s.object(id)
+	if err != nil {
+		return nil, err
+	}
+	c := *o
+	c.labels = append([]string{}, o.labels...)
+	s.open.objs[id] = &c
+	return &c, nil
+}
+
+func (s *Store) putVersion(v *version) {
+	s.open.puts[string(verKey(v.object, v.id))] = v.encode()
+	s.open.puts[string(verIndexKey(v.id))] = append([]byte{}, v.object.u[:]...)
+}
+
+func (s *Store) version(obj, ver ID) (*version, error) {
+	if ver.IsZero() {
+		return nil, ErrNotFound
+	}
+	b, err := s.get(verKey(obj, ver))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, fmt.Errorf("version %s: %w", ver, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeVersion(b)
+}
+
+// writable refuses changes of a store that is read-only or broken.
+func (s *Store) writable() error {
+	if s.o.ReadOnly {
+		return ErrReadOnly
+	}
+	if s.broken != nil {
+		return fmt.Errorf("%w: %w", ErrReadOnly, s.broken)
+	}
+	return nil
+}
+
+// Ref tells the store that the kernel (or anybody) holds the inode; Forget lets n
+// such holds go. An inode that is unlinked lives as long as it is held.
+func (s *Store) Ref(ino Ino) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, err := s.node(ino); err == nil {
+		n.refs++
+	}
+}
+
+// Forget is described at Ref.
+func (s *Store) Forget(ino Ino, n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if nd := s.nodes[ino]; nd != nil {
+		nd.refs -= int(min(n, uint64(nd.refs)))
+		s.reap(nd)
+	}
+}
+
+// reap removes an inode that has neither a name nor a holder.
+func (s *Store) reap(n *node) {
+	if n.nlink != 0 || n.refs != 0 {
+		return
+	}
+	if s.writable() != nil {
+		return
+	}
+	s.open.puts[string(inoKey(n.ino))] = nil
+	s.open.puts[string(orphanKey(n.ino))] = nil
+	delete(s.open.inodes, n.ino)
+	if n.element != nil {
+		s.idle.Remove(n.element)
+		n.element = nil
+	}
+	delete(s.nodes, n.ino)
+	if n.content != nil {
+		n.content.Close()
+		n.content = nil
+	}
+	if n.draft != nil {
+		delete(s.drafts, n)
+		if err := n.draft.Drop(); err != nil {
+			s.o.Logger.Warn("a draft's staging file stays behind", "error", err)
+		}
+		n.draft = nil
+	}
+}
+
+// StatFS is the file system's room, of the disk below.
+type StatFS struct {
+	BlockSize               uint32
+	Blocks, Free, Available uint64
+	Files, FilesFree        uint64
+}
+
+// StatFS reports the disk under the store; files are bounded by it as well.
+func (s *Store) StatFS() (StatFS, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.o.Dir, &st); err != nil {
+		return StatFS{}, err
+	}
+	s.mu.Lock()
+	used := uint64(s.nextIno)
+	s.mu.Unlock()
+	return StatFS{uint32(st.Bsize), st.Blocks, st.Bfree, st.Bavail, used + st.Ffree, st.Ffree}, nil
+}

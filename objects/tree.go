@@ -1,0 +1,710 @@
+package objects
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rename flags, as of renameat2(2).
+const (
+	RenameNoReplace = unix.RENAME_NOREPLACE
+	RenameExchange  = unix.RENAME_EXCHANGE
+)
+
+func checkName(name string) error {
+	switch {
+	case len(name) > MaxName:
+		return ErrNameTooLong
+	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("name %q: %w", name, ErrInvalid)
+	}
+	return nil
+}
+
+func isDir(mode uint32) bool     { return mode&unix.S_IFMT == unix.S_IFDIR }
+func isRegular(mode uint32) bool { return mode&unix.S_IFMT == unix.S_IFREG }
+
+// dir finds a directory that still has a name.
+func (s *Store) dir(ino Ino) (*node, error) {
+	n, err := s.node(ino)
+	if err != nil {
+		return nil, err
+	}
+	if !isDir(n.mode) {
+		return nil, ErrNotDir
+	}
+	return n, nil
+}
+
+// Lookup finds a name in a directory.
+func (s *Store) Lookup(parent Ino, name string) (Attr, error) {
+	if len(name) > MaxName {
+		return Attr{}, ErrNameTooLong
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.dir(parent)
+	if err != nil {
+		return Attr{}, err
+	}
+	switch name {
+	case ".":
+		return s.attrOf(p), nil
+	case "..":
+		return s.getAttr(p.parent)
+	}
+	d, ok, err := s.dent(parent, name)
+	if err != nil {
+		return Attr{}, err
+	}
+	if !ok {
+		return Attr{}, ErrNotFound
+	}
+	return s.getAttr(d.ino)
+}
+
+// GetAttr gives the attributes of an inode.
+func (s *Store) GetAttr(ino Ino) (Attr, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.getAttr(ino)
+}
+
+func (s *Store) getAttr(ino Ino) (Attr, error) {
+	n, err := s.node(ino)
+	if err != nil {
+		return Attr{}, err
+	}
+	return s.attrOf(n), nil
+}
+
+func (s *Store) attrOf(n *node) Attr {
+	a := n.attr()
+	if n.draft != nil {
+		a.Size, a.Blocks = n.draft.Size(), n.draft.Blocks()
+	}
+	return a
+}
+
+// SetAttr changes attributes; a change of the size goes through the file's draft.
+func (s *Store) SetAttr(c Cred, ino Ino, set SetAttr) (Attr, error) {
+	if set.Size != nil {
+		if err := s.truncate(c, ino, *set.Size); err != nil {
+			return Attr{}, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.node(ino)
+	if err != nil {
+		return Attr{}, err
+	}
+	if err := s.writable(); err != nil {
+		return Attr{}, err
+	}
+	if set.Mode == nil && set.UID == nil && set.GID == nil && set.Atime == nil && set.Mtime == nil {
+		return s.attrOf(n), nil
+	}
+	s.touch(n)
+	if set.Mode != nil {
+		n.mode = n.mode&unix.S_IFMT | *set.Mode&0o7777
+	}
+	if set.UID != nil {
+		n.uid = *set.UID
+	}
+	if set.GID != nil {
+		n.gid = *set.GID
+	}
+	if set.Atime != nil {
+		n.atime = *set.Atime
+	}
+	if set.Mtime != nil {
+		n.mtime = *set.Mtime
+	}
+	n.ctime = s.o.Now()
+	return s.attrOf(n), nil
+}
+
+// newNode makes an inode with its object; s.mu is held. The set-group-id rule of
+// directories is POSIX' business of the store, since it depends on the parent alone.
+func (s *Store) newNode(c Cred, p *node, name string, mode, rdev uint32) *node {
+	now := s.o.Now()
+	n := &node{inode: inode{ino: s.nextIno, gen: uint64(now.UnixNano()), mode: mode, nlink: 1, uid: c.UID, gid: c.GID, rdev: rdev,
+		atime: now, mtime: now, ctime: now, btime: now, scope: p.scope, parent: p.ino, name: name}}
+	s.nextIno++
+	if p.mode&unix.S_ISGID != 0 {
+		n.gid = p.gid
+		if isDir(mode) {
+			n.mode |= unix.S_ISGID
+		}
+	}
+	kind := KindFile
+	if isDir(mode) {
+		n.nlink, kind = 2, KindDirectory
+	}
+	s.nodes[n.ino] = n
+	n.element = s.idle.PushFront(n)
+	n.dirty, s.open.inodes[n.ino] = s.open, n
+	if s.open.made != nil {
+		s.open.made[n] = true
+	}
+	obj := &object{kind: kind, createdAt: now, createdBy: c.Subject, privacy: Sensitive, life: Active, scope: p.scope, ino: n.ino, name: name}
+	if old := s.takeRecent(c, p.ino, name); !old.IsZero() && isRegular(mode) {
+		if o, err := s.editObject(old); err == nil {
+			o.life, o.retiredAt, o.ino, o.name = Active, time.Time{}, n.ino, name
+			n.object = o.id
+			s.open.puts[string(trashKey(o.id))] = nil
+			return n
+		}
+	}
+	obj.id = newID('o', now)
+	n.object = obj.id
+	s.open.objs[obj.id] = obj
+	return n
+}
+
+// takeRecent gives the object that this subject removed under this name a moment ago.
+func (s *Store) takeRecent(c Cred, dir Ino, name string) ID {
+	k := recentKey{dir, name}
+	r, ok := s.recent[k]
+	if !ok {
+		return ID{}
+	}
+	delete(s.recent, k)
+	if r.subject != c.Subject || s.o.Now().Sub(r.at) > recreateWithin {
+		return ID{}
+	}
+	return r.object
+}
+
+// place checks that a name is free in a directory that can take it.
+func (s *Store) place(parent Ino, name string) (*node, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	if err := s.writable(); err != nil {
+		return nil, err
+	}
+	p, err := s.dir(parent)
+	if err != nil {
+		return nil, err
+	}
+	if p.nlink == 0 {
+		return nil, ErrNotFound
+	}
+	_, ok, err := s.dent(parent, name)
+	if err != nil {
+		return nil, err
+	}
+	if ok {
+		return nil, ErrExist
+	}
+	return p, nil
+}
+
+// bind gives a new inode its name.
+func (s *Store) bind(p, n *node, name string) {
+	s.setDent(p.ino, name, dent{n.ino, n.mode & unix.S_IFMT})
+	s.touch(p)
+	now := s.o.Now()
+	p.mtime, p.ctime = now, now
+	s.changed(p.ino, name)
+}
+
+// Mknod makes a regular file, FIFO, socket or device node; mode holds its type.
+func (s *Store) Mknod(c Cred, parent Ino, name string, mode, rdev uint32) (Attr, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.place(parent, name)
+	if err != nil {
+		return Attr{}, err
+	}
+	if isDir(mode) || mode&unix.S_IFMT == unix.S_IFLNK {
+		return Attr{}, ErrInvalid
+	}
+	n := s.newNode(c, p, name, mode, rdev)
+	s.bind(p, n, name)
+	return s.attrOf(n), nil
+}
+
+// Mkdir makes a directory.
+func (s *Store) Mkdir(c Cred, parent Ino, name string, mode uint32) (Attr, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.mkdir(c, parent, name, mode)
+	if err != nil {
+		return Attr{}, err
+	}
+	return s.attrOf(n), nil
+}
+
+func (s *Store) mkdir(c Cred, parent Ino, name string, mode uint32) (*node, error) {
+	p, err := s.place(parent, name)
+	if err != nil {
+		return nil, err
+	}
+	n := s.newNode(c, p, name, unix.S_IFDIR|mode&0o7777, 0)
+	s.bind(p, n, name)
+	p.nlink++
+	return n, nil
+}
+
+// Symlink makes a symbolic link.
+func (s *Store) Symlink(c Cred, parent Ino, name, target string) (Attr, error) {
+	if target == "" || len(target) >= unix.PathMax {
+		return Attr{}, ErrNameTooLong
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, err := s.place(parent, name)
+	if err != nil {
+		return Attr{}, err
+	}
+	n := s.newNode(c, p, name, unix.S_IFLNK|0o777, 0)
+	n.target, n.size = target, int64(len(target))
+	s.bind(p, n, name)
+	return s.attrOf(n), nil
+}
+
+// Readlink gives a symbolic link's target.
+func (s *Store) Readlink(ino Ino) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.node(ino)
+	if err != nil {
+		return "", err
+	}
+	if n.mode&unix.S_IFMT != unix.S_IFLNK {
+		return "", ErrInvalid
+	}
+	return n.target, nil
+}
+
+// Link gives a file another name, within its scope.
+func (s *Store) Link(c Cred, ino, parent Ino, name string) (Attr, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.node(ino)
+	if err != nil {
+		return Attr{}, err
+	}
+	p, err := s.place(parent, name)
+	switch {
+	case err != nil:
+		return Attr{}, err
+	case isDir(n.mode):
+		return Attr{}, ErrPermission
+	case n.scope != p.scope:
+		return Attr{}, ErrCrossScope
+	case n.nlink >= maxLinks:
+		return Attr{}, ErrTooManyLinks
+	}
+	s.touch(n)
+	if n.nlink == 0 {
+		s.open.puts[string(orphanKey(n.ino))] = nil // an O_TMPFILE file gets its first name
+		n.parent, n.name = p.ino, name
+	} else {
+		s.open.puts[string(linkKey(n.ino, n.parent, n.name))] = []byte{}
+		s.open.puts[string(linkKey(n.ino, p.ino, name))] = []byte{}
+	}
+	n.nlink++
+	n.ctime = s.o.Now()
+	s.bind(p, n, name)
+	return s.attrOf(n), nil
+}
+
+// Unlink removes a name of anything but a directory.
+func (s *Store) Unlink(c Cred, parent Ino, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, n, err := s.bound(parent, name)
+	if err != nil {
+		return err
+	}
+	if isDir(n.mode) {
+		return ErrIsDir
+	}
+	s.unbind(c, p, n, name)
+	return nil
+}
+
+// bound finds what a name is bound to, for its removal or renaming.
+func (s *Store) bound(parent Ino, name string) (p, n *node, err error) {
+	if err := s.writable(); err != nil {
+		return nil, nil, err
+	}
+	if len(name) > MaxName {
+		return nil, nil, ErrNameTooLong
+	}
+	if p, err = s.dir(parent); err != nil {
+		return nil, nil, err
+	}
+	d, ok, err := s.dent(parent, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !ok {
+		return nil, nil, ErrNotFound
+	}
+	n, err = s.node(d.ino)
+	return p, n, err
+}
+
+// unbind takes a name away from a file; with the last one its object retires.
+func (s *Store) unbind(c Cred, p, n *node, name string) {
+	now := s.o.Now()
+	s.setDent(p.ino, name, dent{})
+	s.touch(p)
+	p.mtime, p.ctime = now, now
+	s.touch(n)
+	n.ctime = now
+	n.nlink--
+	if n.nlink > 0 {
+		s.dropLink(n, p.ino, name)
+	} else {
+		s.retire(c, n, p.ino, name)
+	}
+	s.changed(p.ino, name)
+}
+
+// dropLink forgets one of several names, and picks another oldest one.
+func (s *Store) dropLink(n *node, dir Ino, name string) {
+	s.open.puts[string(linkKey(n.ino, dir, name))] = nil
+	if n.parent != dir || n.name != name {
+		return
+	}
+	for _, l := range s.links(n) {
+		if l.dir != dir || l.name != name {
+			n.parent, n.name = l.dir, l.name
+			return
+		}
+	}
+}
+
+// retire ends an object's life in the tree; its versions stay (OM §3).
+func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
+	if o, err := s.editObject(n.object); err == nil && o.ino == n.ino {
+		o.life, o.retiredAt, o.name, o.oldParent = Retired, s.o.Now(), name, dir
+		s.open.puts[string(trashKey(o.id))] = []byte{}
+		s.recent[recentKey{dir, name}] = recentUnlink{o.id, c.Subject, s.o.Now()}
+		if len(s.recent) > 10_000 {
+			s.forgetRecent()
+		}
+		s.workOf(c).moves++
+	}
+	if n.refs > 0 {
+		s.open.puts[string(orphanKey(n.ino))] = []byte{} // found and removed after a crash
+		return
+	}
+	s.reap(n)
+}
+
+func (s *Store) forgetRecent() {
+	for k, r := range s.recent {
+		if s.o.Now().Sub(r.at) > recreateWithin {
+			delete(s.recent, k)
+		}
+	}
+}
+
+// Rmdir removes an empty directory.
+func (s *Store) Rmdir(c Cred, parent Ino, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, n, err := s.bound(parent, name)
+	if err != nil {
+		return err
+	}
+	if !isDir(n.mode) {
+		return ErrNotDir
+	}
+	if !s.emptyDir(n.ino) {
+		return ErrNotEmpty
+	}
+	s.removeDir(c, p, n, name)
+	return nil
+}
+
+func (s *Store) removeDir(c Cred, p, n *node, name string) {
+	s.unbind(c, p, n, name) // nlink 2 → 1: "." is left
+	n.nlink = 0
+	p.nlink--
+	s.retire(c, n, p.ino, name)
+}
+
+func (s *Store) emptyDir(ino Ino) bool {
+	removed := map[string]bool{}
+	for _, ov := range []*overlay{s.open, s.committing} {
+		if ov == nil {
+			continue
+		}
+		for name, d := range ov.dents[ino] {
+			if removed[name] {
+				continue
+			}
+			if d.ino != 0 {
+				return false
+			}
+			removed[name] = true
+		}
+	}
+	prefix := dentPrefix(ino)
+	for k := range s.view.ScanKeys(prefix, nil, false) {
+		if !removed[string(k[len(prefix):])] {
+			return false
+		}
+	}
+	return true
+}
+
+// Rename moves a name, within one scope. A file renamed over another continues the
+// other's object: its history, labels and class (filesystem.md §8, atomic replace).
+func (s *Store) Rename(c Cred, op Ino, oname string, np Ino, nname string, flags uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rename(c, op, oname, np, nname, flags)
+}
+
+func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags uint32) error {
+	if err := checkName(nname); err != nil {
+		return err
+	}
+	if flags&^(RenameNoReplace|RenameExchange) != 0 || flags == RenameNoReplace|RenameExchange {
+		return ErrInvalid
+	}
+	from, n, err := s.bound(op, oname)
+	if err != nil {
+		return err
+	}
+	to, err := s.dir(np)
+	if err != nil {
+		return err
+	}
+	if to.nlink == 0 {
+		return ErrNotFound
+	}
+	d, exists, err := s.dent(np, nname)
+	if err != nil {
+		return err
+	}
+	if from.scope != to.scope || n.scope != to.scope {
+		return ErrCrossScope
+	}
+	if isDir(n.mode) && s.within(to, n.ino) {
+		return ErrInvalid
+	}
+	if !exists {
+		if flags == RenameExchange {
+			return ErrNotFound
+		}
+		if isRegular(n.mode) {
+			if old := s.takeRecent(c, np, nname); !old.IsZero() && old != n.object {
+				s.absorb(c, n, old)
+			}
+		}
+		s.move(from, to, n, oname, nname)
+		return nil
+	}
+	t, err := s.node(d.ino)
+	if err != nil {
+		return err
+	}
+	switch {
+	case flags == RenameNoReplace:
+		return ErrExist
+	case t == n && flags == 0:
+		return nil // two names of one file: POSIX says that nothing happens
+	case flags == RenameExchange:
+		if t.scope != from.scope {
+			return ErrCrossScope
+		}
+		if isDir(t.mode) && s.within(from, t.ino) {
+			return ErrInvalid
+		}
+		s.exchange(from, to, n, t, oname, nname)
+		return nil
+	case isDir(t.mode) && !isDir(n.mode):
+		return ErrIsDir
+	case !isDir(t.mode) && isDir(n.mode):
+		return ErrNotDir
+	case isDir(t.mode):
+		if !s.emptyDir(t.ino) {
+			return ErrNotEmpty
+		}
+		s.removeDir(c, to, t, nname)
+		s.move(from, to, n, oname, nname)
+		return nil
+	}
+	lineage := isRegular(n.mode) && isRegular(t.mode) && t.nlink == 1
+	object := t.object
+	s.unbind(c, to, t, nname)
+	delete(s.recent, recentKey{np, nname})
+	if lineage {
+		s.absorb(c, n, object)
+	}
+	s.move(from, to, n, oname, nname)
+	return nil
+}
+
+// within says whether dir lies in the directory ino, or is it.
+func (s *Store) within(dir *node, ino Ino) bool {
+	for dir.ino != ino {
+		if dir.ino == RootIno {
+			return false
+		}
+		p, err := s.node(dir.parent)
+		if err != nil {
+			return false
+		}
+		dir = p
+	}
+	return true
+}
+
+func (s *Store) move(from, to, n *node, oname, nname string) {
+	now := s.o.Now()
+	s.setDent(from.ino, oname, dent{})
+	s.setDent(to.ino, nname, dent{n.ino, n.mode & unix.S_IFMT})
+	for _, d := range []*node{from, to} {
+		s.touch(d)
+		d.mtime, d.ctime = now, now
+	}
+	s.rebind(n, from.ino, oname, to.ino, nname)
+	if isDir(n.mode) && from != to {
+		from.nlink--
+		to.nlink++
+	}
+	s.changed(from.ino, oname)
+	s.changed(to.ino, nname)
+}
+
+// rebind tells an inode that one of its names has moved.
+func (s *Store) rebind(n *node, dir Ino, name string, newDir Ino, newName string) {
+	s.touch(n)
+	n.ctime = s.o.Now()
+	if n.nlink > 1 && !isDir(n.mode) {
+		s.open.puts[string(linkKey(n.ino, dir, name))] = nil
+		s.open.puts[string(linkKey(n.ino, newDir, newName))] = []byte{}
+	}
+	if n.parent == dir && n.name == name {
+		n.parent, n.name = newDir, newName
+		if o, err := s.editObject(n.object); err == nil && o.name != newName {
+			o.name = newName
+		}
+	}
+}
+
+func (s *Store) exchange(from, to, n, t *node, oname, nname string) {
+	now := s.o.Now()
+	s.setDent(from.ino, oname, dent{t.ino, t.mode & unix.S_IFMT})
+	s.setDent(to.ino, nname, dent{n.ino, n.mode & unix.S_IFMT})
+	for _, d := range []*node{from, to} {
+		s.touch(d)
+		d.mtime, d.ctime = now, now
+	}
+	s.rebind(n, from.ino, oname, to.ino, nname)
+	s.rebind(t, to.ino, nname, from.ino, oname)
+	if from != to {
+		if isDir(n.mode) {
+			from.nlink--
+			to.nlink++
+		}
+		if isDir(t.mode) {
+			to.nlink--
+			from.nlink++
+		}
+	}
+	s.changed(from.ino, oname)
+	s.changed(to.ino, nname)
+}
+
+// absorb lets the object `keep` go on under n: n's content becomes its next version,
+// n's own object retires into it (filesystem.md §8, atomic replace).
+func (s *Store) absorb(c Cred, n *node, keep ID) {
+	own, err := s.editObject(n.object)
+	if err != nil {
+		return
+	}
+	o, err := s.editObject(keep)
+	if err != nil || o.kind != own.kind {
+		return
+	}
+	s.touch(n)
+	before := o.current
+	if v, err := s.version(own.id, own.current); err == nil {
+		v.parent = before
+		s.open.puts[string(verKey(own.id, v.id))] = nil
+		v.object = o.id
+		s.putVersion(v)
+		o.rollback, o.current = before, v.id
+		w := s.workOf(c)
+		w.moves++
+		w.writes = append(w.writes, write{o.id, v.id, before, hashText(v)})
+		s.seal.moved(v)
+	}
+	o.privacy = max(o.privacy, own.privacy)
+	if len(own.labels) > 0 {
+		o.labels = own.labels
+	}
+	o.life, o.retiredAt, o.ino = Active, time.Time{}, n.ino
+	s.open.puts[string(trashKey(o.id))] = nil
+	own.life, own.retiredAt, own.absorbedBy = Retired, s.o.Now(), o.id
+	n.object = o.id
+	n.version = o.current
+}
+
+func hashText(v *version) string {
+	if v.hash.IsZero() {
+		return ""
+	}
+	return v.hash.String()
+}
+
+type link struct {
+	dir  Ino
+	name string
+}
+
+// links lists a file's names when it has several.
+func (s *Store) links(n *node) []link {
+	prefix := linkPrefix(n.ino)
+	seen := map[string]bool{}
+	var keys []string
+	for _, ov := range []*overlay{s.open, s.committing} {
+		if ov == nil {
+			continue
+		}
+		for k, v := range ov.puts {
+			if strings.HasPrefix(k, string(prefix)) && !seen[k] {
+				seen[k] = true
+				if v != nil {
+					keys = append(keys, k)
+				}
+			}
+		}
+	}
+	for k := range s.view.ScanKeys(prefix, nil, false) {
+		if !seen[string(k)] {
+			keys = append(keys, string(k))
+		}
+	}
+	var list []link
+	for _, k := range keys {
+		rest := []byte(k[len(prefix):])
+		if len(rest) > 8 {
+			list = append(list, link{Ino(beUint64(rest)), string(rest[8:])})
+		}
+	}
+	return list
+}
+
+func beUint64(b []byte) uint64 {
+	var v uint64
+	for _, x := range b[:8] {
+		v = v<<8 | uint64(x)
+	}
+	return v
+}

@@ -1,0 +1,625 @@
+package objects
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
+)
+
+// Tx is an intent's transaction: changes of the tree by path, records of the action
+// runtime and evidence, that happen together in one epoch of their own or not at all.
+// Nothing of it is visible before Commit. A Tx is used by one goroutine.
+type Tx struct {
+	s       *Store
+	c       Cred
+	action  string
+	id      ID
+	ops     []func() error
+	records map[string][]byte
+	emit    []evidence.Draft
+	staged  []string // staging files that belong to the transaction until it commits
+	writes  []write
+	done    bool
+}
+
+// CommitResult says what a transaction did.
+type CommitResult struct {
+	Transaction ID
+	TS          time.Time
+	Versions    []VersionChange
+}
+
+// VersionChange is one content that changed: Before is zero for a new file.
+type VersionChange struct {
+	Object, Before, After ID
+	Hash                  string
+}
+
+// WriteOptions say how WriteFile treats what is there.
+type WriteOptions struct {
+	// Expect is the version that must be current (compare-and-swap); nil does not
+	// look, a zero ID wants the file not to exist.
+	Expect *ID
+	// Mode, UID and GID are of a file that is made; one that exists keeps its own.
+	Mode     uint32
+	UID, GID uint32
+	// Parents makes missing directories above it.
+	Parents bool
+}
+
+// Begin starts a transaction for a subject; action is the act_… id that it carries
+// out, and stands in every version that it makes.
+func (s *Store) Begin(c Cred, action string) *Tx {
+	return &Tx{s: s, c: c, action: action, id: newID('t', s.o.Now()), records: map[string][]byte{}}
+}
+
+// ID is the transaction's id, fixed from the beginning.
+func (t *Tx) ID() ID { return t.id }
+
+// Emit adds evidence that is written with the commit.
+func (t *Tx) Emit(d ...evidence.Draft) {
+	for _, x := range d {
+		if x.ID == "" {
+			x.ID = newEvidenceID(t.s.o.Now())
+		}
+		t.emit = append(t.emit, x)
+	}
+}
+
+// PutRecord sets a record of the action runtime; DeleteRecord removes one.
+func (t *Tx) PutRecord(key string, value []byte) { t.records[key] = append([]byte{}, value...) }
+
+// DeleteRecord is described at PutRecord.
+func (t *Tx) DeleteRecord(key string) { t.records[key] = nil }
+
+// read stores what r gives, ready to be named by a version.
+func (t *Tx) read(ctx context.Context, r io.Reader) (prepared, error) {
+	head := make([]byte, blob.MemoryLimit+1)
+	n, err := io.ReadFull(r, head)
+	switch {
+	case err == nil: // larger than what lives in memory
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return t.s.prepareBytes(ctx, head[:n])
+	default:
+		return prepared{}, err
+	}
+	f, id, err := t.s.blobs.NewStaging()
+	if err != nil {
+		return prepared{}, err
+	}
+	defer f.Close()
+	t.staged = append(t.staged, id)
+	h := newHasher()
+	w := io.MultiWriter(f, h)
+	if _, err := w.Write(head); err != nil {
+		return prepared{}, err
+	}
+	rest, err := io.Copy(w, r)
+	if err != nil {
+		return prepared{}, err
+	}
+	return prepared{size: int64(len(head)) + rest, hash: h.sum(), staging: id}, nil
+}
+
+// WriteFile makes content the file's, making the file if it is not there. The bytes
+// are stored and hashed now; that they are the file's happens at Commit.
+func (t *Tx) WriteFile(ctx context.Context, name string, r io.Reader, o WriteOptions) error {
+	p, err := t.read(ctx, r)
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	t.ops = append(t.ops, func() error { return t.s.txWrite(t, name, p, o) })
+	return nil
+}
+
+func (s *Store) txWrite(t *Tx, name string, p prepared, o WriteOptions) error {
+	n, err := s.resolve(name)
+	if errors.Is(err, ErrNotFound) {
+		if o.Expect != nil && !o.Expect.IsZero() {
+			return fmt.Errorf("%s: expected version %s, and it does not exist: %w", name, o.Expect, ErrStale)
+		}
+		dir, base, err := s.txParent(t, name, o)
+		if err != nil {
+			return err
+		}
+		pn, err := s.place(dir.ino, base)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		mode := o.Mode
+		if mode == 0 {
+			mode = 0o644
+		}
+		n = s.newNode(Cred{UID: o.UID, GID: o.GID, Subject: t.c.Subject, IsAI: t.c.IsAI}, pn, base, unix.S_IFREG|mode&0o7777, 0)
+		s.bind(pn, n, base)
+	} else if err != nil {
+		return err
+	} else {
+		if !isRegular(n.mode) {
+			return fmt.Errorf("%s: %w", name, ErrIsDir)
+		}
+		if o.Expect != nil && n.inode.version != *o.Expect {
+			return fmt.Errorf("%s: version %s is current, %s was expected: %w", name, orNone(n.inode.version), orNone(*o.Expect), ErrStale)
+		}
+		if n.draft != nil && n.draft.Dirty() {
+			return fmt.Errorf("%s: it is being written by another program: %w", name, ErrStale)
+		}
+	}
+	return s.txContent(t, n, p)
+}
+
+func orNone(id ID) string {
+	if id.IsZero() {
+		return "none"
+	}
+	return id.String()
+}
+
+// txContent gives a file its new content within the transaction.
+func (s *Store) txContent(t *Tx, n *node, p prepared) error {
+	ob, err := s.editObject(n.object)
+	if err != nil {
+		return err
+	}
+	s.touch(n)
+	now := s.o.Now()
+	n.size, n.blocks, n.mtime, n.ctime = p.size, (p.size+511)/512, now, now
+	n.inode.drafted, n.inode.draft, n.inode.staging = false, nil, ""
+	if old, err := s.version(ob.id, ob.current); err == nil && old.hash == p.hash && !p.hash.IsZero() {
+		n.inode.version = old.id
+		return nil
+	}
+	before := ob.current
+	v := s.addVersion(ob, p, t.c, t.id, t.action)
+	n.inode.version = v.id
+	t.writes = append(t.writes, write{ob.id, v.id, before, hashText(v)})
+	s.open.change.Inos = append(s.open.change.Inos, n.ino)
+	return nil
+}
+
+// txParent finds the directory of a path, making what is missing where that is wanted.
+func (s *Store) txParent(t *Tx, name string, o WriteOptions) (*node, string, error) {
+	dir, base := path.Split(strings.Trim(name, "/"))
+	if base == "" {
+		return nil, "", fmt.Errorf("%q: %w", name, ErrInvalid)
+	}
+	d, err := s.resolve(dir)
+	if errors.Is(err, ErrNotFound) && o.Parents {
+		d, err = s.txMkdirAll(t, dir, o)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	if !isDir(d.mode) {
+		return nil, "", fmt.Errorf("%s: %w", dir, ErrNotDir)
+	}
+	return d, base, nil
+}
+
+func (s *Store) txMkdirAll(t *Tx, dir string, o WriteOptions) (*node, error) {
+	n, err := s.node(RootIno)
+	if err != nil {
+		return nil, err
+	}
+	for _, part := range splitPath(dir) {
+		if !isDir(n.mode) {
+			return nil, fmt.Errorf("%s: %w", dir, ErrNotDir)
+		}
+		d, ok, err := s.dent(n.ino, part)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			n, err = s.node(d.ino)
+		} else {
+			n, err = s.mkdir(Cred{UID: o.UID, GID: o.GID, Subject: t.c.Subject}, n.ino, part, 0o755)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", dir, err)
+		}
+	}
+	return n, nil
+}
+
+// Mkdir makes a directory; with o.Parents one that exists is no error.
+func (t *Tx) Mkdir(name string, o WriteOptions) {
+	t.ops = append(t.ops, func() error {
+		if n, err := t.s.resolve(name); err == nil {
+			if o.Parents && isDir(n.mode) {
+				return nil
+			}
+			return fmt.Errorf("%s: %w", name, ErrExist)
+		}
+		dir, base, err := t.s.txParent(t, name, o)
+		if err != nil {
+			return err
+		}
+		mode := o.Mode
+		if mode == 0 {
+			mode = 0o755
+		}
+		if _, err := t.s.mkdir(Cred{UID: o.UID, GID: o.GID, Subject: t.c.Subject}, dir.ino, base, mode); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// Place makes a directory of the closed layout with a scope of its own: a group's, a
+// user's, a reserved name's.
+func (t *Tx) Place(name string, mode, uid, gid uint32, scope Scope) {
+	t.ops = append(t.ops, func() error {
+		s := t.s
+		if n, err := s.resolve(name); err == nil {
+			if n.scope != scope {
+				return fmt.Errorf("%s: %w", name, ErrCrossScope)
+			}
+			return nil
+		}
+		dir, base, err := s.txParent(t, name, WriteOptions{})
+		if err != nil {
+			return err
+		}
+		n, err := s.mkdir(Cred{Subject: t.c.Subject}, dir.ino, base, mode)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		n.uid, n.gid, n.scope = uid, gid, scope
+		n.mode = unix.S_IFDIR | mode&0o7777
+		if o := s.open.objs[n.object]; o != nil {
+			o.scope = scope
+		}
+		return nil
+	})
+}
+
+// Symlink makes a symbolic link, for imported trees.
+func (t *Tx) Symlink(name, target string, o WriteOptions) {
+	t.ops = append(t.ops, func() error {
+		dir, base, err := t.s.txParent(t, name, o)
+		if err != nil {
+			return err
+		}
+		p, err := t.s.place(dir.ino, base)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		n := t.s.newNode(Cred{UID: o.UID, GID: o.GID, Subject: t.c.Subject}, p, base, unix.S_IFLNK|0o777, 0)
+		n.target, n.size = target, int64(len(target))
+		t.s.bind(p, n, base)
+		return nil
+	})
+}
+
+// Move renames; the destination must not exist unless replace is set.
+func (t *Tx) Move(from, to string, replace bool, o WriteOptions) {
+	t.ops = append(t.ops, func() error {
+		s := t.s
+		fdir, fbase, err := s.txParent(t, from, WriteOptions{})
+		if err != nil {
+			return err
+		}
+		tdir, tbase, err := s.txParent(t, to, o)
+		if err != nil {
+			return err
+		}
+		flags := uint32(RenameNoReplace)
+		if replace {
+			flags = 0
+		}
+		if err := s.rename(t.c, fdir.ino, fbase, tdir.ino, tbase, flags); err != nil {
+			return fmt.Errorf("move %s to %s: %w", from, to, err)
+		}
+		return nil
+	})
+}
+
+// Delete removes a path; a directory that is not empty needs recursive.
+func (t *Tx) Delete(name string, recursive bool, expect *ID) {
+	t.ops = append(t.ops, func() error {
+		s := t.s
+		dir, base, err := s.txParent(t, name, WriteOptions{})
+		if err != nil {
+			return err
+		}
+		p, n, err := s.bound(dir.ino, base)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if expect != nil && n.inode.version != *expect {
+			return fmt.Errorf("%s: version %s is current, %s was expected: %w", name, orNone(n.inode.version), orNone(*expect), ErrStale)
+		}
+		if err := s.remove(t.c, p, n, base, recursive); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func (s *Store) remove(c Cred, p, n *node, name string, recursive bool) error {
+	if !isDir(n.mode) {
+		s.unbind(c, p, n, name)
+		return nil
+	}
+	if !s.emptyDir(n.ino) {
+		if !recursive {
+			return ErrNotEmpty
+		}
+		h := &DirHandle{s: s, ino: n.ino}
+		h.fill()
+		for _, e := range h.entries {
+			child, err := s.node(e.Ino)
+			if err != nil {
+				return err
+			}
+			if err := s.remove(c, n, child, e.Name, true); err != nil {
+				return err
+			}
+		}
+	}
+	s.removeDir(c, p, n, name)
+	return nil
+}
+
+// SetLabels adds and removes labels of what a path names.
+func (t *Tx) SetLabels(name string, add, remove []string) {
+	t.ops = append(t.ops, func() error {
+		s := t.s
+		n, err := s.resolve(name)
+		if err != nil {
+			return err
+		}
+		o, err := s.editObject(n.object)
+		if err != nil {
+			return err
+		}
+		gone := map[string]bool{}
+		for _, l := range remove {
+			gone[strings.TrimSpace(l)] = true
+		}
+		var keep []string
+		for _, l := range append(append([]string{}, o.labels...), add...) {
+			if !gone[strings.TrimSpace(l)] {
+				keep = append(keep, l)
+			}
+		}
+		if o.labels, err = cleanLabels(keep); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		s.labelled(o)
+		return nil
+	})
+}
+
+// Adopt makes a version that exists current again, as a new version of the file: a
+// restore (contract §2). The file may have been removed meanwhile.
+func (t *Tx) Adopt(name string, object, ver ID, o WriteOptions) {
+	t.ops = append(t.ops, func() error {
+		s := t.s
+		v, err := s.version(object, ver)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if v.state == Quarantined {
+			return fmt.Errorf("%s: version %s is quarantined: %w", name, ver, ErrPermission)
+		}
+		p := prepared{size: v.size, hash: v.hash, inline: v.inline, isInline: v.isInline, staging: v.staging}
+		n, err := s.resolve(name)
+		if errors.Is(err, ErrNotFound) {
+			dir, base, err := s.txParent(t, name, o)
+			if err != nil {
+				return err
+			}
+			pn, err := s.place(dir.ino, base)
+			if err != nil {
+				return err
+			}
+			mode := o.Mode
+			if mode == 0 {
+				mode = 0o644
+			}
+			n = s.newNode(Cred{UID: o.UID, GID: o.GID, Subject: t.c.Subject}, pn, base, unix.S_IFREG|mode&0o7777, 0)
+			s.bind(pn, n, base)
+			s.undelete(n, object)
+		} else if err != nil {
+			return err
+		}
+		if n.draft != nil && n.draft.Dirty() {
+			return fmt.Errorf("%s: it is being written by another program: %w", name, ErrStale)
+		}
+		if o.Expect != nil && n.inode.version != *o.Expect {
+			return fmt.Errorf("%s: version %s is current, %s was expected: %w", name, orNone(n.inode.version), orNone(*o.Expect), ErrStale)
+		}
+		return s.txAdopt(t, n, v, p)
+	})
+}
+
+// undelete lets a retired object go on under a new inode.
+func (s *Store) undelete(n *node, object ID) {
+	o, err := s.editObject(object)
+	if err != nil || o.life != Retired || !o.absorbedBy.IsZero() || o.scope != n.scope {
+		return
+	}
+	delete(s.open.objs, n.object)
+	o.life, o.retiredAt, o.ino, o.name = Active, time.Time{}, n.ino, n.name
+	s.open.puts[string(trashKey(o.id))] = nil
+	n.object, n.inode.version = o.id, o.current
+}
+
+func (s *Store) txAdopt(t *Tx, n *node, from *version, p prepared) error {
+	ob, err := s.editObject(n.object)
+	if err != nil {
+		return err
+	}
+	s.touch(n)
+	now := s.o.Now()
+	before := ob.current
+	v := *from
+	v.id, v.object, v.parent, v.txn, v.action = newID('v', now), ob.id, before, t.id, t.action
+	v.createdAt, v.createdBy = now, t.c.Subject
+	if v.staging != "" {
+		return fmt.Errorf("version %s is not sealed yet: %w", from.id, ErrBusy)
+	}
+	s.putVersion(&v)
+	ob.rollback, ob.current = before, v.id
+	n.inode.version, n.size, n.blocks, n.mtime, n.ctime = v.id, p.size, (p.size+511)/512, now, now
+	t.writes = append(t.writes, write{ob.id, v.id, before, hashText(&v)})
+	s.open.change.Inos = append(s.open.change.Inos, n.ino)
+	return nil
+}
+
+// Commit makes the transaction happen, durably, in one epoch, or not at all; then
+// nothing has changed and the error says why. A lost compare-and-swap is ErrStale.
+func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
+	if t.done {
+		return CommitResult{}, fmt.Errorf("the transaction is over: %w", ErrInvalid)
+	}
+	t.done = true
+	if len(t.ops) == 0 {
+		return t.commitRecords(ctx)
+	}
+	s := t.s
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	if err := s.commitOpen(ctx); err != nil {
+		return CommitResult{}, errors.Join(err, t.drop())
+	}
+	s.mu.Lock()
+	// What joined the open epoch in between must not share the transaction's.
+	for !s.open.empty() {
+		s.mu.Unlock()
+		if err := s.commitOpen(ctx); err != nil {
+			return CommitResult{}, errors.Join(err, t.drop())
+		}
+		s.mu.Lock()
+	}
+	s.open.saved, s.open.made = map[*node]inode{}, map[*node]bool{}
+	s.open.change.Internal = true
+	for _, op := range t.ops {
+		if err := op(); err != nil {
+			s.abort()
+			s.mu.Unlock()
+			return CommitResult{}, errors.Join(err, t.drop())
+		}
+	}
+	rec := txnRecord{ID: t.id, Subject: t.c.Subject, Action: t.action, At: s.o.Now(), Writes: t.writes, Root: workRoot(t.writes)}
+	s.open.work = map[string]*work{} // it is the transaction's, not plain file work
+	for k, v := range t.records {
+		s.open.puts[string(recordKey(k))] = v
+	}
+	s.open.emit = append(s.open.emit, t.emit...)
+	if err := s.keepUndo(&rec); err != nil {
+		s.abort()
+		s.mu.Unlock()
+		return CommitResult{}, errors.Join(err, t.drop())
+	}
+	s.open.puts[string(txnKey(t.id))] = encodeTxn(rec)
+	ov, batch, err := s.close()
+	s.mu.Unlock()
+	if err != nil {
+		return CommitResult{}, err
+	}
+	if err := s.write(ctx, ov, batch); err != nil {
+		return CommitResult{}, err
+	}
+	res := CommitResult{Transaction: t.id, TS: ov.change.TS}
+	for _, w := range t.writes {
+		res.Versions = append(res.Versions, VersionChange{w.object, w.before, w.version, w.hash})
+	}
+	return res, nil
+}
+
+// commitRecords is the short way for a transaction that changes no file.
+func (t *Tx) commitRecords(ctx context.Context) (CommitResult, error) {
+	s := t.s
+	if err := s.Health(); err != nil {
+		return CommitResult{}, fmt.Errorf("%w: %w", ErrReadOnly, err)
+	}
+	batch := kv.NewBatch()
+	for k, v := range t.records {
+		if v == nil {
+			batch.Delete(recordKey(k))
+		} else {
+			batch.Set(recordKey(k), v)
+		}
+	}
+	entries, err := s.outbox.prepare(batch, t.emit)
+	if err != nil {
+		return CommitResult{}, err
+	}
+	ts, err := s.db.CommitSync(context.WithoutCancel(ctx), batch)
+	if err != nil {
+		return CommitResult{}, err
+	}
+	s.outbox.add(entries...)
+	return CommitResult{Transaction: t.id, TS: ts.Time()}, nil
+}
+
+// Discard forgets a transaction that will not be committed.
+func (t *Tx) Discard() error {
+	if t.done {
+		return nil
+	}
+	t.done = true
+	return t.drop()
+}
+
+// drop removes the staging files of a transaction that did not happen.
+func (t *Tx) drop() error {
+	var err error
+	for _, id := range t.staged {
+		err = errors.Join(err, t.s.blobs.RemoveStaging(id))
+	}
+	return err
+}
+
+// abort puts memory back to what it was before the transaction; s.mu is held.
+func (s *Store) abort() {
+	for n, rec := range s.open.saved {
+		if s.nodes[n.ino] == n {
+			n.inode = rec
+		}
+		n.dirty = nil
+	}
+	for n := range s.open.made {
+		if n.element != nil {
+			s.idle.Remove(n.element)
+			n.element = nil
+		}
+		delete(s.nodes, n.ino)
+	}
+	s.open = newOverlay()
+}
+
+// GetRecord reads a record of the action runtime; ErrNotFound where there is none.
+func (s *Store) GetRecord(key string) ([]byte, error) {
+	v := s.db.View()
+	defer v.Close()
+	b, err := v.Get(recordKey(key))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, ErrNotFound
+	}
+	return b, err
+}
+
+// ScanRecords walks the records whose key starts with prefix, in key order.
+func (s *Store) ScanRecords(prefix string, fn func(key string, value []byte) error) error {
+	v := s.db.View()
+	defer v.Close()
+	for k, val := range v.Scan(recordKey(prefix), nil) {
+		if err := fn(string(k[1:]), append([]byte{}, val...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
