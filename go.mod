@@ -1,6 +1,6 @@
 module github.com/ai-os-dot-net/aios
 
-go 1.26
+go 1.26.0
 
 require (
 	github.com/PlakarKorp/go-cdc-chunkers v1.1.0
