@@ -98,6 +98,11 @@ func parseRecord(data []byte) (Receipt, error) {
 	if len(data) < 2 || data[0] != '{' || data[len(data)-1] != '}' {
 		return r, errEnvelope
 	}
+	for _, c := range data {
+		if c < 0x20 || c > 0x7e || c == '\\' {
+			return r, errEnvelope // never written: see plain
+		}
+	}
 	var schema, at, seq string
 	for rest := string(data[1 : len(data)-1]); rest != ""; {
 		key, value, tail, ok := member(rest)

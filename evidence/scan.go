@@ -37,7 +37,7 @@ func (d *damage) Error() string {
 
 // frameReader walks the frames of a file in order with a bounded buffer.
 type frameReader struct {
-	f     io.Reader
+	f     *os.File
 	buf   []byte
 	have  []byte // unread part of buf
 	off   int64  // file offset of have
@@ -84,6 +84,13 @@ func (r *frameReader) magic(want string) bool {
 	return true
 }
 
+// holds reports whether the file reaches up to end, so that a damaged length
+// does not make us reserve memory for what is not there.
+func (r *frameReader) holds(end int64) bool {
+	st, err := r.f.Stat()
+	return err == nil && st.Size() >= end
+}
+
 // next returns the whole next frame and its body, valid until the call after.
 // At the end it returns io.EOF; errTorn leaves off at the bad frame. A
 // tombstone has a nil body.
@@ -97,7 +104,7 @@ func (r *frameReader) next() (off int64, frame, body []byte, err error) {
 	}
 	if len(r.have) >= frameHead {
 		n := int64(r.have[0]) | int64(r.have[1])<<8 | int64(r.have[2])<<16 | int64(r.have[3])<<24
-		if n <= int64(r.limit) {
+		if n <= int64(r.limit) && (frameHead+n <= int64(len(r.have)) || r.holds(r.off+frameHead+n)) {
 			r.fill(frameHead + int(n))
 		}
 		if len(r.have) >= frameHead+int(n) && n > 0 && n <= int64(r.limit) && r.limit == maxPayload {
