@@ -61,7 +61,8 @@ type Options struct {
 	// epochs split and tables rotate.
 	MemTable int64
 	// ReserveBytes is the free space below which commits are refused; 0 takes the
-	// default, six memtable logs and 16 MiB (112 MiB with the default memory).
+	// default, 24 memtables and 32 MiB (224 MiB with the default memory): four memtable
+	// logs of twice a memtable each, and a compaction of a full level zero.
 	ReserveBytes int64
 	Logger       *slog.Logger
 	Now          func() time.Time
@@ -112,7 +113,7 @@ func Open(o Options) (*DB, error) {
 		o.MemTable = max(minMemTable, o.MemoryBytes/8)
 	}
 	if o.ReserveBytes == 0 {
-		o.ReserveBytes = 12*o.MemTable + 16<<20
+		o.ReserveBytes = 24*o.MemTable + 32<<20
 	}
 	d := &DB{o: o, pins: map[TS]int{}, inTree: min(int64(valueInLSM), o.MemTable/16)}
 	if !o.ReadOnly {

@@ -16,6 +16,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if dir := os.Getenv("KV_CRASH_DIR"); dir != "" {
+		fmt.Fprintln(os.Stderr, crashWriter(dir))
+		os.Exit(1)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
@@ -319,5 +323,29 @@ func BenchmarkCommitSync(b *testing.B) {
 				}
 			})
 		})
+	}
+}
+
+// Opening must not grow with the number of records: a start with 100,000 objects is
+// to take less than two seconds in all.
+func BenchmarkOpen100kRecords(b *testing.B) {
+	dir := b.TempDir()
+	d := open(b, Options{Dir: dir})
+	for i := range 10 {
+		batch := NewBatch()
+		for j := range 40_000 {
+			batch.Set(fmt.Appendf(nil, "k%06d", i*40_000+j), make([]byte, 150))
+		}
+		if _, err := d.Commit(context.Background(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if err := open(b, Options{Dir: dir}).Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 // empty and with its blocks allocated; and a file of spare blocks is let go when a
 // quarter of the floor is left, so that flushes under way have room even if somebody else goes on
 // filling the disk. The limit: if others leave less than a compaction under way needs
-// (a few dozen MiB), Badger dies all the same, and opens again when there is space.
+// (up to about as much as level zero holds), Badger dies all the same, and opens again when there is space.
 type space struct {
 	dir     string
 	floor   int64 // bytes

@@ -16,7 +16,7 @@ import (
 // Badger dies by SIGBUS on a full disk: this test would not fail but kill its process.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("none", dir, "tmpfs", 0, "size=96m"); err != nil {
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=220m"); err != nil {
 		t.Skipf("a small file system to fill cannot be mounted here: %v", err)
 	}
 	defer unix.Unmount(dir, unix.MNT_DETACH)
@@ -51,7 +51,7 @@ func TestFullDisk(t *testing.T) {
 	}
 	for size := int64(0); ; size += 1 << 20 {
 		free, _ := d.space.free()
-		if free < d.space.floor/2 {
+		if free < d.space.floor*3/4 {
 			break
 		}
 		if err := unix.Fallocate(int(other.Fd()), 0, size, 1<<20); err != nil {
