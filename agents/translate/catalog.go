@@ -105,7 +105,7 @@ func (c *Catalog) add(lang string, r ref) {
 	}
 	r.p.words(func(w string) {
 		l.vocab[w] = true
-		if !seen[w] {
+		if !seen[w] && r.m != nil && !articles[w] {
 			l.nouns[w] = true
 		}
 	})

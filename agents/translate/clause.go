@@ -72,7 +72,7 @@ func (w *translation) takeMode(toks []token) []token {
 		}
 		if n := opens(toks, simulateOpenings); n > 0 {
 			w.mode, toks, changed = plan.Simulate, toks[n:], true
-		} else if n := opens(toks, validateOpenings); n > 0 {
+		} else if n := opens(toks, validateOpenings); n > 0 && (n == len(toks) || toks[n-1].lower != "check" || toks[n].lower != "out") {
 			w.stricter(plan.Validate)
 			toks, changed = toks[n:], true
 		} else if n := opens(toks, requestOpenings); n > 0 {

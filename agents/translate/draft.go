@@ -31,7 +31,7 @@ func (w *translation) build(n int, c candidate, before []string, others []candid
 		field := "target." + name
 		if a, ok := w.req.Answers[fmt.Sprintf("q%d.%s", n, field)]; ok {
 			a = strings.TrimSuffix(strings.TrimSuffix(a, "\n"), "\r")
-			if v, f, open := w.fit(m.slots[name], token{text: a, lower: strings.ToLower(a), quoted: m.slots[name].format == "aios-path" || m.slots[name].format == "aios-text"}); f != none && !open {
+			if v, f, open := w.fit(m.slots[name], token{text: a, lower: strings.ToLower(a), quoted: strings.HasPrefix(m.slots[name].format, "aios-path") || m.slots[name].format == "aios-file" || m.slots[name].format == "aios-text"}); f != none && !open {
 				c.values[name] = []any{v}
 				continue
 			}

@@ -134,6 +134,9 @@ func (m *matcher) same(t token, want string, head bool) (typo int, ok bool) {
 	if t.lower == want {
 		return 0, true
 	}
+	if head && len(want) >= 4 && strings.HasSuffix(want, "e") && t.lower == want[:len(want)-1]+"ing" {
+		return 0, true
+	}
 	if n := len(want); n >= 4 && strings.HasPrefix(t.lower, want[:n-1]) {
 		switch strings.TrimPrefix(t.lower, want) {
 		case "s", "d", "ed", "ing", "es":
@@ -157,6 +160,9 @@ func (t *translation) known(w string) bool {
 
 func (m *matcher) slot(e element, s slot, i int, tail func(int)) {
 	j := m.skip(i, "")
+	if j > i && m.toks[i].lower == "a" && (i+1 == len(m.toks) || m.toks[i+1].sep || !m.toks[i+1].quoted && afterName[m.toks[i+1].lower]) {
+		j = i // a thing called "a"
+	}
 	if j >= len(m.toks) {
 		return
 	}
@@ -179,6 +185,9 @@ func (m *matcher) slot(e element, s slot, i int, tail func(int)) {
 		}
 		return
 	}
+	if f == weak && i > 0 && !m.toks[i-1].quoted && namesNext[m.toks[i-1].lower] {
+		f = strong // "folder photos": the noun says what the bare word is
+	}
 	old := m.cur.values[s.name]
 	m.cur.values[s.name] = append(old, v)
 	m.pen += int(f)
@@ -193,7 +202,7 @@ func (m *matcher) slot(e element, s slot, i int, tail func(int)) {
 		}
 	}
 	tail(k)
-	if s.format == "aios-path" && k < len(m.toks) && !m.toks[k].quoted && trailingNoun[m.toks[k].lower] {
+	if strings.HasPrefix(s.format, "aios-path") && k < len(m.toks) && !m.toks[k].quoted && trailingNoun[m.toks[k].lower] {
 		tail(k + 1)
 	}
 	m.pen -= int(f)
@@ -205,6 +214,8 @@ func (m *matcher) slot(e element, s slot, i int, tail func(int)) {
 }
 
 var (
+	namesNext    = wordSet("file files folder folders directory directories note document called named datei ordner verzeichnis файл файла папка папката")
+	afterName    = wordSet("to into in as then with from and or und nach и в")
 	listGlue     = wordSet(", and und и &")
 	trailingNoun = wordSet("file folder directory datei ordner verzeichnis")
 )

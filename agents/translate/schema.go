@@ -28,14 +28,16 @@ func (m *Manifest) compileSchema() error {
 	c := jsonschema.NewCompiler()
 	c.DefaultDraft(jsonschema.Draft2020)
 	c.AssertFormat()
-	c.RegisterFormat(&jsonschema.Format{Name: "aios-path", Validate: func(v any) error {
+	path := func(v any) error {
 		if s, ok := v.(string); ok {
 			if fault := plan.CheckPath(s); fault != "" {
 				return errors.New(fault)
 			}
 		}
 		return nil
-	}})
+	}
+	c.RegisterFormat(&jsonschema.Format{Name: "aios-path", Validate: path})
+	c.RegisterFormat(&jsonschema.Format{Name: "aios-file", Validate: path})
 	c.UseLoader(noLoader{})
 	url := "aios:" + m.CapabilityID
 	if err := c.AddResource(url, doc); err != nil {

@@ -23,12 +23,15 @@ const (
 
 var (
 	hasExtension = regexp.MustCompile(`\.[A-Za-z][A-Za-z0-9]{0,9}$`)
-	looksURL     = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://\S+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:\S+)$`)
+	// fileName: what is a file's name rather than a package's or a service's.
+	fileName = regexp.MustCompile(`(?i)\.(txt|md|log|csv|json|ya?ml|ini|conf|cfg|pdf|docx?|odt|tex|png|jpe?g|gif|svg|html?|css|js|go|py|sh|c|h|rs|xml|toml|bak|tmp|mp[34]|zip|tar|gz|old|org|db)$`)
+	looksURL = regexp.MustCompile(`^([a-z][a-z0-9+.-]*://\S+|[A-Za-z0-9._-]+@[A-Za-z0-9.-]+:\S+)$`)
 	// vague words name nothing; a slot that meets one stays open (S1.1 §9.2).
 	vague = wordSet("it this that them these those everything all anything something stuff things here there es das dies alles това всичко го")
 	// nouns of the grammar that may stand after an article but are no names.
-	genericNoun = wordSet("file files folder directory service daemon package program process group user repo repository app application site document note label tag agent server key")
-	articles    = wordSet("the a an my our your some der die das den dem des einen eine ein einem einer mein meine meinen")
+	genericNoun = wordSet("file files folder directory service daemon package program process group user repo repository app application site document note label tag agent server key " +
+		"datei dateien ordner verzeichnis dienst paket prozess gruppe файл файла файловете папка папката услуга услугата пакет пакета процес процеса група групата хранилище хранилището")
+	articles = wordSet("the a an my our your some der die das den dem des einen eine ein einem einer mein meine meinen")
 )
 
 func wordSet(s string) map[string]bool {
@@ -49,7 +52,10 @@ func (t *translation) fit(s slot, tok token) (value any, f fitness, open bool) {
 		return nil, strong, true
 	}
 	switch s.format {
-	case "aios-path":
+	case "aios-path", "aios-file":
+		if s.format == "aios-file" && strings.HasSuffix(tok.text, "/") && len(tok.text) > 1 {
+			return nil, none, false // a directory has no content
+		}
 		if tok.text == "" {
 			return nil, none, false
 		}
@@ -80,7 +86,7 @@ func (t *translation) fit(s slot, tok token) (value any, f fitness, open bool) {
 		if l == "" || strings.ContainsAny(l, "\n\x00") {
 			return nil, none, false
 		}
-		if !tok.quoted && t.isNoun(tok.lower) {
+		if !tok.quoted && (tok.lower == "label" || tok.lower == "tag" || tok.lower == "as" || tok.lower == "with") {
 			return l, poor, false
 		}
 		return l, strong, false
@@ -99,12 +105,12 @@ func (t *translation) fit(s slot, tok token) (value any, f fitness, open bool) {
 		return nil, none, false
 	case "aios-service":
 		text := strings.TrimSuffix(tok.text, ".service")
-		if !s.pattern.MatchString(text) || hasExtension.MatchString(text) || isDigits(text) {
+		if !s.pattern.MatchString(text) || fileName.MatchString(text) || isDigits(text) {
 			return nil, none, false
 		}
 		return text, t.nameFit(tok), false
 	case "aios-package":
-		if hasExtension.MatchString(tok.text) || isDigits(tok.text) {
+		if fileName.MatchString(tok.text) || isDigits(tok.text) {
 			return nil, none, false
 		}
 	}

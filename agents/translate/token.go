@@ -65,6 +65,9 @@ func tokenize(s string) (out []token, unclosed int) {
 			if unicode.IsSpace(r) || r == ';' || r == ',' && (j+1 >= len(s) || s[j+1] == ' ' || s[j+1] == '\n') {
 				break
 			}
+			if r == '"' && j > i && s[j-1] == '=' { // field="text"
+				break
+			}
 			j += size
 		}
 		if j == i { // a lone comma glued to nothing
