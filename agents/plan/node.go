@@ -10,6 +10,7 @@ type node struct {
 	truth bool
 	keys  []key
 	items []*node // map values beside keys, or list items
+	at    map[string]int
 }
 
 type key struct {
@@ -37,10 +38,8 @@ func (k nodeKind) String() string {
 const maxExactInt = 1 << 53
 
 func (n *node) get(name string) (*node, bool) {
-	for i, k := range n.keys {
-		if k.name == name {
-			return n.items[i], true
-		}
+	if i, ok := n.at[name]; ok {
+		return n.items[i], true
 	}
 	return nil, false
 }
@@ -51,6 +50,10 @@ func (n *node) add(k key, v *node) *Error {
 		return &Error{Code: CodeMalformed, Message: "key " + quoted(k.name) + " stands here twice",
 			Line: k.pos.Line, Column: k.pos.Column, Hint: "keep one of them"}
 	}
+	if n.at == nil {
+		n.at = map[string]int{}
+	}
+	n.at[k.name] = len(n.keys)
 	n.keys = append(n.keys, k)
 	n.items = append(n.items, v)
 	return nil

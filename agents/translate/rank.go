@@ -19,7 +19,12 @@ func (w *translation) rank(c []token) []candidate {
 	if len(c) > maxPlainWords {
 		return nil
 	}
+	if w.ctx.Err() != nil || w.spent >= totalBudget {
+		w.timedOut = true
+		return nil
+	}
 	budget := matchBudget
+	defer func() { w.spent += matchBudget - budget }()
 	best := map[string]candidate{}
 	seen := map[*pattern]bool{}
 	try := func(r ref) {

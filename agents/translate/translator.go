@@ -48,6 +48,7 @@ type translation struct {
 	result    Result
 	retrieved map[string]bool
 	timedOut  bool
+	spent     int // steps of the matcher so far
 }
 
 // Translate turns words into drafts, questions or a refusal. The error is only
@@ -157,6 +158,14 @@ func (w *translation) run() {
 	}
 	toks = w.takeMode(toks)
 	clauses := w.split(toks)
+	if w.timedOut {
+		w.refuse(&Refusal{Code: TranslationTimeout, Message: "the goal takes too long to understand; make it shorter"})
+		return
+	}
+	if len(clauses) > plan.MaxSteps {
+		w.refuse(&Refusal{Code: TargetSchemaImpossible, Message: "more than 64 steps; split the goal"})
+		return
+	}
 	if here && len(clauses) != 1 {
 		here = false
 	}
