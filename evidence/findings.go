@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/ai-os-dot-net/aios/evidence/record"
@@ -64,7 +65,7 @@ func (f *findings) load(dir string) error {
 // note keeps track of what is unresolved.
 func (f *findings) note(t record.Type, stored []byte) {
 	switch t {
-	case record.TamperDetected:
+	case record.TamperDetected, record.ChainInconsistencyDetected:
 		f.pending = jsonText(stored, "problem")
 	case record.RecoveryEvent:
 		if jsonText(stored, "event_kind") == findingsResolved {
@@ -115,11 +116,24 @@ func (l *Log) record(d *damage, method string) error {
 	if s, _, err := l.locate(d.seq); err == nil {
 		segment = s.id
 	}
-	return l.finding(record.TamperDetected, map[string]any{
+	t, detail := findingType(d.problem)
+	return l.finding(t, map[string]any{
 		"segment_id": segment, "first_anomalous_sequence": decimal(d.seq), "first_anomalous_receipt_id": d.id,
-		"expected_hash": "", "observed_hash": "", "detection_method": method,
+		"sequence_number": decimal(d.seq), "detail": detail, "detection_method": method,
 		"file": d.file, "offset": fmt.Sprint(d.offset), "problem": d.Error(),
 	})
+}
+
+// findingType tells a broken chain (whole records in the wrong place) from
+// changed or missing bytes (spec/evidence.md §9).
+func findingType(problem string) (t record.Type, detail string) {
+	switch {
+	case strings.HasPrefix(problem, wrongSequence):
+		return record.ChainInconsistencyDetected, "SEQUENCE_REPLAY_DETECTED"
+	case strings.HasPrefix(problem, wrongLink):
+		return record.ChainInconsistencyDetected, "LINK_MISMATCH"
+	}
+	return record.TamperDetected, "BYTES_CHANGED"
 }
 
 // finding appends one record to the findings log.

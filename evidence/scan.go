@@ -205,13 +205,19 @@ func scanSegment(dir, rel string, st *segmentState, each func(*scanned) error) e
 	}
 }
 
+// How the problems start that a broken chain has.
+const (
+	wrongSequence = "sequence number "
+	wrongLink     = "link "
+)
+
 // follows says what is wrong with r as the next record, or nothing.
 func (st *segmentState) follows(r *Receipt, first bool) string {
 	switch {
 	case r.Seq != st.seq:
-		return fmt.Sprintf("sequence number %d, want %d", r.Seq, st.seq)
+		return fmt.Sprintf(wrongSequence+"%d, want %d", r.Seq, st.seq)
 	case r.PreviousHash != st.link:
-		return fmt.Sprintf("link %s does not match the previous record's %s", r.PreviousHash, st.link)
+		return fmt.Sprintf(wrongLink+"%s does not match the previous record's %s", r.PreviousHash, st.link)
 	case !first && r.SegmentID != st.id:
 		return fmt.Sprintf("segment id %s, want %s", r.SegmentID, st.id)
 	case first && !validSegmentID(r):

@@ -112,9 +112,9 @@ func (j *join) finish() error {
 func (j *join) continues(r *segmentResult) string {
 	switch {
 	case r.first.seq != j.st.seq:
-		return fmt.Sprintf("sequence number %d, want %d", r.first.seq, j.st.seq)
+		return fmt.Sprintf(wrongSequence+"%d, want %d", r.first.seq, j.st.seq)
 	case r.first.link != j.st.link:
-		return fmt.Sprintf("link %s does not match the previous segment's %s", r.first.link, j.st.link)
+		return fmt.Sprintf(wrongLink+"%s does not match the previous segment's %s", r.first.link, j.st.link)
 	case r.firstAt < j.st.time && r.firstRec != record.RecoveryEvent:
 		return "recorded before its predecessor"
 	}
