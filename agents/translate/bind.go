@@ -50,7 +50,7 @@ func (w *translation) clause(n int, c []token, before []string, content *string)
 		w.ask(n, "action", fmt.Sprintf("%q can mean several things. Which action?", w.clip(c)), near)
 		return nil
 	}
-	if top.score < selectAt && top.tier == 0 {
+	if top.tier == 0 && top.score < selectAt || top.tier == 2 && top.m != nil && len(top.open) == 0 && w.missing(top.m, top.binding) == nil {
 		w.ask(n, "action", fmt.Sprintf("Is %q meant as %s?", w.clip(c), top.name()), []string{top.name()})
 		return nil
 	}

@@ -91,7 +91,7 @@ func (w *translation) value(m *Manifest, c candidate, s slot, name string) (any,
 	if len(vs) > 0 {
 		return vs[0], true
 	}
-	if v, ok := c.p.constant(name); ok {
+	if v, ok := c.p.constant(name); ok && !c.cut {
 		if s.typ == "boolean" {
 			return v == "true", true
 		}

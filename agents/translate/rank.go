@@ -117,7 +117,7 @@ func (w *translation) missing(m *Manifest, b *binding) []string {
 		if b.values[n] != nil || m.slots[n].def != "" || w.req.Facts.Selected[n] != "" {
 			continue
 		}
-		if _, ok := b.p.constant(n); ok {
+		if _, ok := b.p.constant(n); ok && !b.cut {
 			continue
 		}
 		if !b.open[n] && alternative(m, n, b) {
