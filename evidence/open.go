@@ -117,13 +117,13 @@ func (l *Log) open(ctx context.Context) error {
 	} else if err != nil {
 		return err
 	}
-	if l.o.ReadOnly {
-		return nil
-	}
 	if found == nil {
 		if f := l.findings.open(); f != "" {
 			l.broken = fmt.Errorf("%w: unresolved finding: %s", ErrDegraded, f)
 		}
+	}
+	if l.o.ReadOnly {
+		return nil
 	}
 	if found != nil {
 		l.quarantine(found)
@@ -378,6 +378,13 @@ func (l *Log) loadScanned(number int, last bool, cp tile.Checkpoint, st *segment
 // finishSealed writes what is derived from a sealed segment again, where a
 // crash or a deletion left it out.
 func (l *Log) finishSealed(s *segment) error {
+	if s.last() > l.cpSize {
+		// A checkpoint is about to vouch for it; it may be in the page cache only.
+		if err := s.reopen(); err != nil {
+			return err
+		}
+		s.closeFiles()
+	}
 	p, err := l.sealPayload(s)
 	if err != nil {
 		return err

@@ -22,7 +22,6 @@ type segmentResult struct {
 	firstAt  int64 // its first record's time
 	genesis  string
 	leaves   []tile.Hash
-	ids      []string // receipt ids, kept only where a finding may need one
 	offsets  []int64
 	sealed   bool
 	seal     []byte // canonical payload of SEGMENT_SEALED
