@@ -3,6 +3,7 @@ package evidence
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -46,25 +47,65 @@ func (l *Log) Append(ctx context.Context, d ...Draft) ([]Receipt, error) {
 	return l.submit(ctx, ps, false)
 }
 
+// Check returns the error with which Append would always refuse the draft,
+// whatever the log's state: a malformed field, an emitter without authority,
+// a payload that cannot be redacted or is too large. Whoever keeps drafts in
+// an outbox should ask before committing one. It records nothing.
+func (d Draft) Check() error {
+	if err := d.validate(); err != nil {
+		return err
+	}
+	if err := d.authorised(); err != nil {
+		return err
+	}
+	p, err := prepare(d)
+	if err != nil {
+		return fmt.Errorf("append %s: %w", d.Type, err)
+	}
+	return p.tooLarge()
+}
+
+// Refused reports whether err, from Append, is about the draft and will not
+// go away by trying again; other errors are the log's and may.
+func Refused(err error) bool {
+	for _, e := range []error{ErrInvalidDraft, ErrAuthority, ErrOrphanedParent, ErrQuarantinedParent, ErrRedaction, ErrTooLarge} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+func (d *Draft) authorised() error {
+	if e := record.Emitter(d.Emitter); e == record.EmitterLog || !d.Type.MayEmit(e) {
+		return fmt.Errorf("append %s: %w: %q", d.Type, ErrAuthority, d.Emitter)
+	}
+	return nil
+}
+
+func (p *prepared) tooLarge() error {
+	if len(p.stored) > maxPayload {
+		return fmt.Errorf("append %s: %w: payload of %d bytes", p.Type, ErrTooLarge, len(p.stored))
+	}
+	return nil
+}
+
 // prepare checks a draft, redacts its payload and commits to it, in the order
 // of S6.3 §10.1.
 func (l *Log) prepare(ctx context.Context, d Draft) (*prepared, error) {
 	if err := d.validate(); err != nil {
 		return nil, err
 	}
-	if e := record.Emitter(d.Emitter); e == record.EmitterLog || !d.Type.MayEmit(e) {
+	if err := d.authorised(); err != nil {
 		l.refused(ctx, record.ReceiptForgeryDetected, d, "EMITTER_WITHOUT_AUTHORITY")
-		return nil, fmt.Errorf("append %s: %w: %q", d.Type, ErrAuthority, d.Emitter)
+		return nil, err
 	}
 	p, err := prepare(d)
 	if err != nil {
 		l.refused(ctx, record.ReceiptRedactionFailed, d, "REDACTOR_INCOMPLETE")
 		return nil, fmt.Errorf("append %s: %w", d.Type, err)
 	}
-	if len(p.stored) > maxPayload {
-		return nil, fmt.Errorf("append %s: %w: payload of %d bytes", d.Type, ErrTooLarge, len(p.stored))
-	}
-	return p, nil
+	return p, p.tooLarge()
 }
 
 // prepare redacts and commits; its error wraps ErrRedaction.

@@ -47,15 +47,24 @@ func TestDraftRefusals(t *testing.T) {
 		d := ok
 		tc.with(&d)
 		before := l.Head().Size
+		if check := d.Check(); tc.want != ErrOrphanedParent && !errors.Is(check, tc.want) {
+			t.Errorf("%s: check: %v, want %v", tc.name, check, tc.want)
+		}
 		_, err := l.Append(context.Background(), ok, d)
 		if !errors.Is(err, tc.want) {
 			t.Errorf("%s: got %v, want %v", tc.name, err, tc.want)
+		}
+		if !Refused(err) {
+			t.Errorf("%s: %v should be final", tc.name, err)
 		}
 		for seq := before + 1; seq <= l.Head().Size; seq++ {
 			if r, err := l.At(seq); err != nil || r.Emitter != "log" {
 				t.Errorf("%s: a refused request left record %d behind", tc.name, seq)
 			}
 		}
+	}
+	if ok.Check() != nil || Refused(ErrDegraded) {
+		t.Error("a good draft, or an error of the log, taken for a refusal")
 	}
 	if err := l.Health(); err != nil {
 		t.Fatalf("refusals must not degrade: %v", err)

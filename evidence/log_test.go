@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"encoding/hex"
+
 	"github.com/zeebo/blake3"
 )
 

@@ -2,6 +2,8 @@ package evidence
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"sort"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -195,4 +197,33 @@ func (l *Log) readTile(id tile.ID) ([]tile.Hash, error) {
 		return hashes, nil
 	}
 	return readTileFile(l.o.Dir, full)
+}
+
+// readTileFile reads a full tile.
+func readTileFile(dir string, id tile.ID) ([]tile.Hash, error) {
+	data, err := os.ReadFile(filepath.Join(dir, logDir, id.Path()))
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := tile.Split(data)
+	if err == nil && len(hashes) != id.W {
+		err = fmt.Errorf("tile %s has %d hashes", id.Path(), len(hashes))
+	}
+	return hashes, err
+}
+
+// readTileAt reads a tile as a tree of the given size has it: at least id.W
+// hashes, from the full tile or the partial one of that size.
+func readTileAt(dir string, id tile.ID, size uint64) ([]tile.Hash, error) {
+	at := id
+	row := size >> (8 * uint(id.Level))
+	at.W = tile.Width
+	if row/tile.Width == id.N {
+		at.W = int(row % tile.Width)
+	}
+	hashes, err := readTileFile(dir, at)
+	if err != nil {
+		return nil, &damage{file: logDir + "/" + at.Path(), offset: -1, problem: err.Error()}
+	}
+	return hashes, nil
 }
