@@ -296,7 +296,6 @@ func TestEvidence27_ClockBack(t *testing.T) {
 	verified(t, l.o.Dir)
 	l.Close()
 	verified(t, l.o.Dir)
-	t.Log("proves: evidence-27")
 }
 
 func TestEvidence33_Simulated(t *testing.T) {
