@@ -1,0 +1,191 @@
+package fs
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/hanwen/go-fuse/v2/fuse"
+)
+
+// Why a mount cannot be made.
+var (
+	ErrMountpointMissing  = errors.New("the mountpoint does not exist")
+	ErrMountpointNotDir   = errors.New("the mountpoint is not a directory")
+	ErrMountpointNotEmpty = errors.New("the mountpoint is not empty")
+	ErrMountpointDead     = errors.New("a dead mount is in the way; run: fusermount3 -u -z MOUNTPOINT")
+	ErrNoFuseDevice       = errors.New("/dev/fuse is missing; load the fuse module (modprobe fuse) or give the container the device")
+	ErrNoFusermount       = errors.New("fusermount3 is missing; install the package fuse3")
+)
+
+// maxRequest is the largest read or write of one request: the kernel's limit
+// without tuning (limits.md §3).
+const maxRequest = 1 << 20
+
+// transport carries requests from the kernel and notices to it. go-fuse's
+// server is one; a request loop of our own will be another (design §3).
+type transport interface {
+	Serve()
+	WaitMount() error
+	Unmount() error
+	InodeNotify(node uint64, off, length int64) fuse.Status
+	EntryNotify(parent uint64, name string) fuse.Status
+}
+
+// Server is a mount that serves.
+type Server struct {
+	t    *tree
+	tr   transport
+	done chan struct{}
+	stop sync.Once
+}
+
+// Mount makes the closed layout where it is missing, mounts and serves. It
+// returns when the mount answers. Errors wrap the sentinels above.
+func Mount(ctx context.Context, o Options) (*Server, error) {
+	if err := checkMountpoint(o.Mountpoint); err != nil {
+		return nil, fmt.Errorf("mount %s: %w", o.Mountpoint, err)
+	}
+	// The kernel applies the caller's umask itself; the daemon's own must not
+	// take bits away from what it makes for others.
+	syscall.Umask(0)
+	t, err := newTree(ctx, o)
+	if err != nil {
+		return nil, fmt.Errorf("mount %s: %w", o.Mountpoint, err)
+	}
+	srv, err := fuse.NewServer(t, o.Mountpoint, t.mountOptions())
+	if err != nil {
+		t.close()
+		return nil, fmt.Errorf("mount %s: %w", o.Mountpoint, mountError(err))
+	}
+	s := &Server{t: t, tr: srv, done: make(chan struct{})}
+	t.start(srv)
+	go func() {
+		defer close(s.done)
+		srv.Serve()
+		t.close()
+	}()
+	if err := srv.WaitMount(); err != nil {
+		return nil, errors.Join(fmt.Errorf("mount %s: %w", o.Mountpoint, err), s.Unmount())
+	}
+	return s, nil
+}
+
+// Wait returns when the mount is gone, by Unmount or by umount(8).
+func (s *Server) Wait() { <-s.done }
+
+// Unmount takes the mount away. It fails while somebody uses it.
+func (s *Server) Unmount() error {
+	if err := s.tr.Unmount(); err != nil {
+		return fmt.Errorf("unmount: %w", err)
+	}
+	<-s.done
+	return nil
+}
+
+// Reload forgets what was derived from identity and policy: call it after
+// either has changed. Groups and users that are new get their directories.
+func (s *Server) Reload(ctx context.Context) error { return s.t.reload(ctx) }
+
+// Drain waits until every notice of changes that the store has handed over
+// was sent to the kernel.
+func (s *Server) Drain(ctx context.Context) error { return s.t.inval.drain(ctx) }
+
+func (t *tree) mountOptions() *fuse.MountOptions {
+	root := os.Geteuid() == 0
+	other := root || userAllowOther()
+	if t.o.AllowOther != nil {
+		other = *t.o.AllowOther
+	}
+	name := t.o.FsName
+	if name == "" {
+		name = "aios"
+	}
+	return &fuse.MountOptions{
+		AllowOther: other, FsName: name, Name: "aios",
+		Options:  append([]string{"default_permissions"}, t.o.MountOptions...),
+		MaxWrite: maxRequest, MaxReadAhead: maxRequest, MaxBackground: 64,
+		EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
+		DirectMount: root, Debug: t.o.Debug,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_READDIRPLUS_AUTO,
+		// With these the kernel would stop calling OPEN after one ENOSYS.
+		DisabledCapabilities: fuse.CAP_NO_OPEN_SUPPORT | fuse.CAP_NO_OPENDIR_SUPPORT,
+		PanicHandler: func(v any) fuse.Status {
+			t.log.Error("a request panicked", "panic", v, "stack", stack())
+			return fuse.EIO
+		},
+	}
+}
+
+func checkMountpoint(dir string) error {
+	st, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, syscall.ENOTCONN):
+		return ErrMountpointDead
+	case errors.Is(err, os.ErrNotExist):
+		return ErrMountpointMissing
+	case err != nil:
+		return err
+	case !st.IsDir():
+		return ErrMountpointNotDir
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if names, err := f.Readdirnames(1); err == nil && len(names) > 0 {
+		return ErrMountpointNotEmpty
+	}
+	if _, err := os.Stat("/dev/fuse"); err != nil {
+		return ErrNoFuseDevice
+	}
+	if os.Geteuid() != 0 {
+		if _, err := exec.LookPath("fusermount3"); err != nil {
+			if _, err := os.Stat("/bin/fusermount3"); err != nil {
+				return ErrNoFusermount
+			}
+		}
+	}
+	return nil
+}
+
+func mountError(err error) error {
+	if errors.Is(err, exec.ErrNotFound) {
+		return ErrNoFusermount
+	}
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.ENXIO) {
+		return fmt.Errorf("%w (%w)", ErrNoFuseDevice, err)
+	}
+	return err
+}
+
+// userAllowOther reads the line of fuse.conf without which fusermount3
+// refuses allow_other to ordinary users.
+func userAllowOther() bool {
+	for _, name := range []string{"/etc/fuse.conf", "/etc/fuse3.conf"} {
+		f, err := os.Open(filepath.Clean(name))
+		if err != nil {
+			continue
+		}
+		defer f.Close()
+		for sc := bufio.NewScanner(f); sc.Scan(); {
+			if strings.TrimSpace(sc.Text()) == "user_allow_other" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// cacheTime is how long the kernel may remember a stored name and its
+// attributes; what changes from inside is told (limits.md §3).
+const cacheTime = time.Hour

@@ -1,0 +1,52 @@
+package fs
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/objects"
+	"github.com/ai-os-dot-net/aios/policy/identity"
+)
+
+// Options of a mount. Mountpoint, Store and Identity are required; without
+// one of the others the part of the tree that it serves is empty.
+type Options struct {
+	Mountpoint string
+	Store      *objects.Store
+	// Identity gives the catalogue in force; it is asked at every resolution,
+	// so that a new group counts at once.
+	Identity func() *identity.Catalog
+
+	Gate     Gate
+	Denials  Denials
+	Actions  Actions
+	Intents  Intents
+	Views    Views
+	Evidence Evidence
+	Policy   Projection // policy/
+	Agents   Projection // agents/
+	Apps     Projection // apps/
+
+	// Health says why the tree must not be written: nil while all is well.
+	Health func() error
+	// Status adds to system/runtime/health.json.
+	Status func() map[string]any
+	// AgentID makes the whole mount speak for one AI subject (contract §7).
+	AgentID string
+	// Recovery mounts system/ only.
+	Recovery bool
+	// ReadOnly refuses every change with EROFS.
+	ReadOnly bool
+
+	// FsName is the source shown by df; "aios" by default.
+	FsName string
+	// MountOptions are passed on as -o: ro, nodev, noexec, …
+	MountOptions []string
+	// AllowOther overrides the default (on for root, and for others when
+	// /etc/fuse.conf has user_allow_other).
+	AllowOther *bool
+	Debug      bool
+
+	Now    func() time.Time
+	Logger *slog.Logger
+}

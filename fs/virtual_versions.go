@@ -1,0 +1,261 @@
+package fs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	"strings"
+	"syscall"
+
+	"github.com/ai-os-dot-net/aios/objects"
+)
+
+// Kinds of an entry.
+const (
+	modeType = syscall.S_IFMT
+	modeDir  = syscall.S_IFDIR
+	modeLink = syscall.S_IFLNK
+)
+
+// versionTime is how a version's time is written in its name: RFC 3339 with
+// milliseconds, so that names sort by time.
+const versionTime = "2006-01-02T15:04:05.000Z"
+
+// versionsDir is .versions of a stored directory: the names that it has had,
+// each a directory of that name's versions. It has the mode and owner of the
+// directory itself, so that history is as private as the present.
+func (t *tree) versionsDir(dir uint64) (vnode, error) {
+	a, err := t.store.GetAttr(objects.Ino(dir))
+	if err != nil {
+		return nil, err
+	}
+	key := fmt.Sprintf("versions/%d", dir)
+	own := node{key: key, perm: a.Mode & 0o555, uid: a.UID, gid: a.GID, mtime: a.Mtime}
+	return &treeDir{node: own,
+		all: func(*call) ([]vent, error) {
+			names, err := t.store.NamesEver(objects.Ino(dir))
+			var es []vent
+			for _, n := range names {
+				es = append(es, vent{n, t.nameVersions(own, dir, n)})
+			}
+			return es, err
+		},
+		find: func(_ *call, name string) (vnode, error) {
+			vs, err := t.store.NameHistory(objects.Ino(dir), name)
+			if err == nil && len(vs) == 0 {
+				err = ErrNotFound
+			}
+			if err != nil {
+				return nil, err
+			}
+			return t.nameVersions(own, dir, name), nil
+		},
+	}, nil
+}
+
+func (t *tree) nameVersions(own node, dir uint64, name string) vnode {
+	own.key += "/" + name
+	return &treeDir{node: own, all: func(*call) ([]vent, error) {
+		vs, err := t.store.NameHistory(objects.Ino(dir), name)
+		if err != nil {
+			return nil, err
+		}
+		// A version is as readable as the file was, or as its directory lets
+		// others be when the file is gone.
+		file := own
+		file.perm = own.perm & 0o444
+		if a, err := t.store.Lookup(objects.Ino(dir), name); err == nil {
+			file.perm, file.uid, file.gid = a.Mode&0o444, a.UID, a.GID
+		}
+		var es []vent
+		for _, v := range vs {
+			n := v.CreatedAt.UTC().Format(versionTime) + "_" + v.ID.String() + path.Ext(name)
+			es = append(es, vent{n, t.versionFile(own.key+"/"+n, file, v)})
+		}
+		return es, nil
+	}}
+}
+
+// versionNode is the content of one version, which never changes.
+type versionNode struct {
+	node
+	t *tree
+	v objects.Version
+}
+
+func (t *tree) versionFile(key string, own node, v objects.Version) vnode {
+	own.key, own.mtime = key, v.CreatedAt
+	return &versionNode{own, t, v}
+}
+
+func (f *versionNode) attr(*call) (vattr, error) {
+	return vattr{mode: syscall.S_IFREG | f.perm, size: f.v.Size, uid: f.uid, gid: f.gid, mtime: f.mtime}, nil
+}
+
+func (f *versionNode) open(c *call, flags uint32) (vhandle, error) {
+	if writes(flags) {
+		return nil, f.refusal()
+	}
+	r, err := f.t.store.OpenVersion(f.v.ID)
+	if errors.Is(err, objects.ErrPermission) {
+		err = fmt.Errorf("%w: %w", errAccess, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &readerHandle{r}, nil
+}
+
+func (f *versionNode) getxattr(_ *call, name string) ([]byte, error) {
+	s := ""
+	switch name {
+	case "user.aios.object_id":
+		s = f.v.Object.String()
+	case "user.aios.version_id":
+		s = f.v.ID.String()
+	case "user.aios.content_hash":
+		if f.v.Hash != "" {
+			s = "b3:" + f.v.Hash
+		}
+	}
+	if s == "" {
+		return nil, errNoXattr
+	}
+	return []byte(s), nil
+}
+func (f *versionNode) listxattr(*call) ([]string, error) { return nil, nil }
+
+// readerHandle reads something immutable of the store.
+type readerHandle struct{ r objects.Reader }
+
+func (h *readerHandle) cached() bool { return true }
+func (h *readerHandle) release()     { h.r.Close() }
+func (h *readerHandle) read(_ *call, p []byte, off int64) (int, error) {
+	n, err := h.r.ReadAt(p, off)
+	if err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// objectsDir is objects/: every object by its id. It lists nothing, since
+// there may be millions.
+func (t *tree) objectsDir() vnode {
+	return &treeDir{node: node{key: "objects", perm: 0o555}, find: func(c *call, name string) (vnode, error) {
+		id, err := objects.ParseID(name)
+		if err != nil || !strings.HasPrefix(name, "obj_") {
+			return nil, ErrNotFound
+		}
+		o, err := t.store.Object(id)
+		if err != nil {
+			return nil, err
+		}
+		if !t.reaches(c, o) {
+			return nil, ErrNotFound
+		}
+		return t.objectDir(o), nil
+	}}
+}
+
+// reaches tells whether a caller could come to an object by its path: every
+// directory on one of its paths lets him through. A retired object has no
+// path; it is shown to who may administer the machine.
+func (t *tree) reaches(c *call, o objects.Object) bool {
+	if c.UID == 0 {
+		return true
+	}
+	paths, err := t.store.PathsOf(o.ID)
+	if err != nil {
+		return false
+	}
+	for _, p := range paths {
+		ok := true
+		for dir := path.Dir(p); ok && dir != "."; dir = path.Dir(dir) {
+			a, err := t.store.Resolve(dir)
+			ok = err == nil && mayEnter(c.Caller, &a)
+		}
+		if ok {
+			return true
+		}
+	}
+	return false
+}
+
+// mayEnter reads a directory's mode as the kernel would.
+func mayEnter(c Caller, a *objects.Attr) bool {
+	switch {
+	case c.UID == 0:
+		return a.Mode&0o111 != 0
+	case c.UID == a.UID:
+		return a.Mode&0o100 != 0
+	case c.in(a.GID):
+		return a.Mode&0o010 != 0
+	}
+	return a.Mode&0o001 != 0
+}
+
+// objectDir shows one object; what its path's owner and mode keep from the
+// caller, this keeps too.
+func (t *tree) objectDir(o objects.Object) vnode {
+	key := "objects/" + o.ID.String()
+	own := node{key: key, perm: 0o500, mtime: o.CreatedAt}
+	if a, err := t.store.GetAttr(o.Ino); err == nil {
+		own.uid, own.gid, own.perm = a.UID, a.GID, a.Mode&0o444|a.Mode&0o444>>2
+	}
+	file := own
+	file.perm &= 0o444
+	text := func(name string, fn func() ([]byte, error)) vent {
+		n := file
+		n.key = key + "/" + name
+		return vent{name, &textFile{node: n, text: func(*call) ([]byte, error) { return fn() }}}
+	}
+	d := &treeDir{node: own}
+	d.all = func(c *call) ([]vent, error) {
+		es := []vent{
+			text("meta.json", func() ([]byte, error) { return indent(t.store.Object(o.ID)) }),
+			text("path", func() ([]byte, error) {
+				ps, err := t.store.PathsOf(o.ID)
+				var b []byte
+				for _, p := range ps {
+					b = append(append(b, p...), '\n')
+				}
+				return b, err
+			}),
+		}
+		vs, err := t.store.Versions(o.ID)
+		if err != nil {
+			return nil, err
+		}
+		sub := own
+		sub.key = key + "/versions"
+		es = append(es, vent{"versions", &treeDir{node: sub, all: func(*call) ([]vent, error) {
+			var ves []vent
+			for _, v := range vs {
+				ves = append(ves, vent{v.ID.String(), t.versionFile(sub.key+"/"+v.ID.String(), file, v)})
+			}
+			return ves, nil
+		}}})
+		ptr := own
+		ptr.key = key + "/pointers"
+		es = append(es, vent{"pointers", &treeDir{node: ptr, all: func(*call) ([]vent, error) {
+			var pes []vent
+			for _, p := range []struct {
+				name string
+				id   objects.ID
+			}{{"CURRENT", o.Current}, {"STABLE", o.Stable}, {"ROLLBACK", o.Rollback}} {
+				if !p.id.IsZero() {
+					pes = append(pes, vent{p.name, newLink(ptr.key+"/"+p.name, "../versions/"+p.id.String(), o.CreatedAt, nil)})
+				}
+			}
+			return pes, nil
+		}}})
+		for _, v := range vs {
+			if v.ID == o.Current {
+				es = append(es, vent{"content", t.versionFile(key+"/content/"+v.ID.String(), file, v)})
+			}
+		}
+		return es, nil
+	}
+	return d
+}
