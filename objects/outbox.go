@@ -118,9 +118,12 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 				drafts[i] = e.draft
 			}
 			if _, err := s.o.Log.Append(ctx, drafts...); err != nil {
-				s.o.Logger.Error("evidence waits: the log does not take it", "error", err, "records", len(batch))
-				s.retryOutbox()
-				return
+				if !evidence.Refused(err) {
+					s.o.Logger.Error("evidence waits: the log does not take it", "error", err, "records", len(batch))
+					s.retryOutbox()
+					return
+				}
+				b.appendEach(ctx, s, drafts)
 			}
 		}
 		b.mu.Lock()
@@ -131,6 +134,16 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 			s.open.puts[string(outboxKey(e.key))] = nil
 		}
 		s.mu.Unlock()
+	}
+}
+
+// appendEach appends one by one: a draft that the log will never take must not keep
+// the others from it. What is dropped is said, with its type and never its payload.
+func (b *outbox) appendEach(ctx context.Context, s *Store, drafts []evidence.Draft) {
+	for _, d := range drafts {
+		if _, err := s.o.Log.Append(ctx, d); err != nil {
+			s.o.Logger.Error("evidence is lost: the log refuses the record", "error", err, "type", d.Type.String(), "id", d.ID)
+		}
 	}
 }
 

@@ -402,3 +402,14 @@ func (k *Kernel) Explain(id string) (Explanation, bool) {
 	}
 	return e, true
 }
+
+// HardDenied asks the constitutional denials alone, without a scoped rule and without
+// a record: what plain file work is held to, besides owner and mode.
+func (k *Kernel) HardDenied(r Request) (Decision, bool) {
+	for i := range hardDenies {
+		if h := &hardDenies[i]; h.fires(&r) {
+			return Decision{Outcome: Deny, HardDeny: true, ReasonCode: h.code, RuleID: h.id, ReasonMessage: h.says, ExtraRecords: h.records}, true
+		}
+	}
+	return Decision{}, false
+}

@@ -89,7 +89,7 @@ func crashWriter(dir string) error {
 // Killed at any moment, the store is exactly some epoch, at least the one that was
 // acknowledged last, and the past reads as it was.
 func TestKilledAnywhere(t *testing.T) {
-	t.Log("proves: F-106")
+	t.Log("part of F-106, at the level of records")
 	rounds := 25
 	if testing.Short() {
 		rounds = 5

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	aiosfs "github.com/ai-os-dot-net/aios/fs"
+	"github.com/ai-os-dot-net/aios/fs/namespace"
+	"github.com/ai-os-dot-net/aios/objects"
+	"github.com/ai-os-dot-net/aios/policy"
+	"github.com/ai-os-dot-net/aios/policy/bundle"
+)
+
+// daemon is everything behind one mount. The parts are opened from the bottom up and
+// closed in the opposite order: the log last, since every part below may still write to it.
+type daemon struct {
+	cfg     config
+	logger  *slog.Logger
+	lock    *os.File
+	log     *evidence.Log
+	store   *objects.Store
+	ids     *identities
+	kernel  *policy.Kernel
+	server  *aiosfs.Server
+	first   bool
+	started time.Time
+	closers []func() error
+}
+
+// mountSettings are what -o and the flags of one mount say.
+type mountSettings struct {
+	mountpoint string
+	options    []string // passed to the kernel
+	readOnly   bool
+	debug      bool
+}
+
+// openDaemon opens the state directory and everything in it; nothing is mounted yet.
+func openDaemon(ctx context.Context, cfg config, logger *slog.Logger) (*daemon, error) {
+	debug.SetMemoryLimit(cfg.MemoryLimit << 20)
+	lock, first, err := openState(cfg.State)
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{cfg: cfg, logger: logger, lock: lock, first: first, started: time.Now()}
+	d.onClose(lock.Close)
+	if err := d.open(ctx); err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	return d, nil
+}
+
+func (d *daemon) onClose(fn func() error) { d.closers = append(d.closers, fn) }
+
+func (d *daemon) close() error {
+	var err error
+	for i := len(d.closers) - 1; i >= 0; i-- {
+		err = errors.Join(err, d.closers[i]())
+	}
+	d.closers = nil
+	return err
+}
+
+func (d *daemon) open(ctx context.Context) error {
+	logKey, err := key(d.cfg.State, "evidence")
+	if err != nil {
+		return err
+	}
+	d.log, err = evidence.Open(ctx, evidence.Options{Dir: filepath.Join(d.cfg.State, "evidence"), Key: logKey, SealAge: d.cfg.SealAge, Anchor: d.cfg.EvidenceAnchor, Logger: d.logger})
+	if err != nil {
+		return fmt.Errorf("open the evidence log: %w", err)
+	}
+	d.onClose(d.log.Close)
+	d.store, err = objects.Open(ctx, objects.Options{Dir: d.cfg.State, Log: d.log, EpochInterval: d.cfg.EpochInterval, VersionInterval: d.cfg.VersionInterval, Retention: d.cfg.Retention, Logger: d.logger})
+	if err != nil {
+		return fmt.Errorf("open the store: %w", err)
+	}
+	d.onClose(d.store.Close)
+	idKey, err := key(d.cfg.State, "identity")
+	if err != nil {
+		return err
+	}
+	if d.ids, err = openIdentities(ctx, d.store, idKey, d.cfg.GIDBase); err != nil {
+		return err
+	}
+	b, err := d.openPolicy()
+	if err != nil {
+		return err
+	}
+	host, _ := os.Hostname() // an empty one only makes system.host_id unset
+	d.kernel, err = policy.New(policy.Options{Bundle: b, HostID: host})
+	return err
+}
+
+// openPolicy loads the policy bundle of the state directory, and makes and signs the
+// default one at the first start. One that does not hold leaves the kernel degraded:
+// it then denies what is not denied already, and says so.
+func (d *daemon) openPolicy() (*bundle.Bundle, error) {
+	root, err := key(d.cfg.State, "policy-root")
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := key(d.cfg.State, "policy-publisher")
+	if err != nil {
+		return nil, err
+	}
+	dir := filepath.Join(d.cfg.State, "policy")
+	if _, err := os.Stat(filepath.Join(dir, "manifest.json")); errors.Is(err, fs.ErrNotExist) {
+		if err := writeDefaultPolicy(dir, root, publisher); err != nil {
+			return nil, fmt.Errorf("make the default policy: %w", err)
+		}
+	}
+	b, err := bundle.Load(os.DirFS(dir), bundle.Trust{Root: root.Public().(ed25519.PublicKey), Publisher: publisher.Public().(ed25519.PublicKey)}, policy.HardDenyIDs())
+	if err != nil {
+		d.logger.Error("the policy bundle does not hold: everything is denied", "error", err, "dir", dir)
+		return nil, nil
+	}
+	return b, nil
+}
+
+func writeDefaultPolicy(dir string, root, publisher ed25519.PrivateKey) error {
+	src := bundle.Default()
+	files := map[string][]byte{}
+	err := fs.WalkDir(src, ".", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		files[name], err = fs.ReadFile(src, name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	sigs, err := bundle.Sign(src, root, publisher)
+	if err != nil {
+		return err
+	}
+	for name, b := range sigs {
+		files[name] = b
+	}
+	names := make([]string, 0, len(files))
+	for name := range files {
+		names = append(names, name)
+	}
+	// The manifest comes last: without it the next start begins anew.
+	sort.Slice(names, func(i, j int) bool {
+		return names[j] == "manifest.json" || names[i] != "manifest.json" && names[i] < names[j]
+	})
+	for _, name := range names {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+			return err
+		}
+		if err := writeSynced(file, files[name], 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mount puts the tree into place.
+func (d *daemon) mount(ctx context.Context, m mountSettings) error {
+	o := aiosfs.Options{
+		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger},
+		Evidence: evidenceSide{d.log, filepath.Join(d.cfg.State, "evidence")}, Policy: policySide{d}, Agents: agentsSide{d}, Apps: appsSide{},
+		Health: d.health, Status: d.status, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Debug: m.debug, Logger: d.logger,
+	}
+	if err := d.startRuntime(ctx, &o); err != nil {
+		return err
+	}
+	server, err := aiosfs.Mount(ctx, o)
+	if err != nil {
+		return err
+	}
+	d.server = server
+	return nil
+}
+
+// health says why nothing may be written; nil while all is well.
+func (d *daemon) health() error {
+	if err := d.store.Health(); err != nil {
+		return err
+	}
+	return d.log.Health()
+}
+
+// status is what `aios status` shows of a running daemon.
+func (d *daemon) status() map[string]any {
+	info, head := d.kernel.Info(), d.log.Head()
+	m := map[string]any{
+		"version": version, "state_dir": d.cfg.State, "mode": "NORMAL", "started_at": d.started.UTC().Format(time.RFC3339), "pid": os.Getpid(),
+		"namespace_catalog_version": namespace.Default.Version(), "identity_bundle_version": d.ids.Catalog().Version(), "single_operator": d.ids.Catalog().SingleOperator,
+		"policy_bundle_version": info.BundleVersion, "policy_degraded": info.Degraded, "policy_rules": info.Rules, "hard_denies": info.HardDenies, "invariants": 24,
+		"evidence_records": head.Size, "evidence_segment": head.Segment, "passthrough": false,
+	}
+	if st, err := d.store.StatFS(); err == nil {
+		m["free_bytes"] = st.Available * uint64(st.BlockSize)
+	}
+	return m
+}
+
+// policySide is policy/: the bundle in force, as files.
+type policySide struct{ d *daemon }
+
+func (p policySide) List(ctx context.Context, c aiosfs.Caller, dir string) ([]aiosfs.Entry, error) {
+	return hostFiles(filepath.Join(p.d.cfg.State, "policy"), dir)
+}
+
+// hostFiles shows a small directory of the host, without following links.
+func hostFiles(base, dir string) ([]aiosfs.Entry, error) {
+	root, err := os.OpenRoot(base)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	if dir == "" {
+		dir = "."
+	}
+	f, err := root.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	entries, err := f.ReadDir(-1)
+	if err != nil {
+		return nil, err
+	}
+	var list []aiosfs.Entry
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || strings.HasSuffix(e.Name(), ".tmp") {
+			continue
+		}
+		x := aiosfs.Entry{Name: e.Name(), Mtime: info.ModTime()}
+		switch {
+		case info.IsDir():
+			x.Mode = sIFDIR | 0o555
+		case info.Mode().IsRegular():
+			b, err := root.ReadFile(filepath.Join(dir, e.Name()))
+			if err != nil {
+				return nil, err
+			}
+			x.Mode, x.Data = sIFREG|0o444, b
+		default:
+			continue
+		}
+		list = append(list, x)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+	return list, nil
+}
+
+// agentsSide is agents/: the AI subjects that the caller may know of.
+type agentsSide struct{ d *daemon }
+
+func (a agentsSide) List(ctx context.Context, c aiosfs.Caller, dir string) ([]aiosfs.Entry, error) {
+	if dir != "" {
+		return nil, fs.ErrNotExist
+	}
+	var list []aiosfs.Entry
+	for _, x := range a.d.ids.Catalog().Agents {
+		group, _, _ := strings.Cut(x.ID, ":")
+		if !c.Subject.Admin && group != c.Subject.PrimaryGroup {
+			continue
+		}
+		text := fmt.Sprintf("{\n  \"canonical_subject_id\": %q,\n  \"owner\": %q,\n  \"uid\": %d,\n  \"is_ai\": true\n}\n", x.ID, x.Owner, x.UID)
+		list = append(list, aiosfs.Entry{Name: strings.ReplaceAll(x.ID, ":", ".") + ".json", Mode: sIFREG | 0o444, Data: []byte(text), Mtime: a.d.started})
+	}
+	return list, nil
+}
+
+// appsSide is apps/: none is installed.
+type appsSide struct{}
+
+func (appsSide) List(ctx context.Context, c aiosfs.Caller, dir string) ([]aiosfs.Entry, error) {
+	if dir != "" {
+		return nil, fs.ErrNotExist
+	}
+	return nil, nil
+}

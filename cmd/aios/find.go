@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+// found is one row of `aios find`.
+type found struct {
+	Path     string    `json:"path"`
+	ObjectID string    `json:"object_id"`
+	Kind     string    `json:"kind"`
+	Size     int64     `json:"size"`
+	Modified time.Time `json:"modified"`
+	Labels   string    `json:"labels,omitempty"`
+}
+
+func findCommand() *cobra.Command {
+	return &cobra.Command{Use: "find QUERY", Short: "Run a query of the query language, or search for words",
+		Long: "QUERY is a query, `from objects where name contains \"report\" order by created_at desc limit 10`,\n" +
+			"or plain words, which are searched for in names, labels and text.",
+		Args: usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(c *cobra.Command, a []string) error {
+			t, err := findTree(c)
+			if err != nil {
+				return err
+			}
+			q := strings.Join(a, " ")
+			dir := t.path("views", "search", q)
+			if strings.HasPrefix(strings.TrimSpace(q), "from ") {
+				dir = t.path("views", "query", q)
+			}
+			if strings.Contains(q, "/") || len(q) > 255 {
+				return fail(exitUsage, "a query is a name of at most 255 bytes without `/` here; `under \"…\"` takes a path with its slashes written as %%2F")
+			}
+			entries, err := os.ReadDir(dir)
+			if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOENT) {
+				return fail(exitUsage, "%s", firstOf(t.read("views", "query", ".error"), "the query does not parse"))
+			}
+			if err != nil {
+				return reach(err)
+			}
+			list := []found{}
+			for _, e := range entries {
+				link := filepath.Join(dir, e.Name())
+				path, err := filepath.EvalSymlinks(link)
+				if err != nil {
+					continue // gone between the query and now
+				}
+				f := found{Path: path, ObjectID: getXattr(path, "user.aios.object_id"), Kind: getXattr(path, "user.aios.kind"), Labels: getXattr(path, "user.xdg.tags")}
+				if info, err := os.Lstat(path); err == nil {
+					f.Size, f.Modified = info.Size(), info.ModTime()
+				}
+				list = append(list, f)
+			}
+			if wantsJSON(c) {
+				return printJSON(c.OutOrStdout(), list)
+			}
+			w := tabwriter.NewWriter(c.OutOrStdout(), 0, 0, 2, ' ', 0)
+			for _, f := range list {
+				fmt.Fprintf(w, "%s\t%d\t%s\t%s\n", f.Modified.Format("2006-01-02 15:04"), f.Size, f.Path, f.Labels)
+			}
+			return w.Flush()
+		}}
+}
+
+func firstOf(words ...string) string {
+	for _, w := range words {
+		if w != "" {
+			return w
+		}
+	}
+	return ""
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/evidence/record"
+	aiosfs "github.com/ai-os-dot-net/aios/fs"
+)
+
+// evidenceSide shows the log to the mount.
+type evidenceSide struct {
+	log *evidence.Log
+	dir string
+}
+
+var _ aiosfs.Evidence = evidenceSide{}
+
+func shown(r evidence.Receipt) aiosfs.EvidenceRecord {
+	return aiosfs.EvidenceRecord{ID: r.ID, Type: r.Type.String(), Action: r.ActionID, Correlation: r.CorrelationID, Subject: r.Subject,
+		Group: r.GroupID, Retention: r.Retention.String(), Seq: r.Seq, At: r.RecordedAt, Bytes: r.Bytes}
+}
+
+func (e evidenceSide) Record(id string) (aiosfs.EvidenceRecord, bool) {
+	r, err := e.log.Receipt(id)
+	return shown(r), err == nil
+}
+
+func (e evidenceSide) Seq(n uint64) (aiosfs.EvidenceRecord, bool) {
+	r, err := e.log.At(n)
+	return shown(r), err == nil
+}
+
+func (e evidenceSide) Size() uint64 { return e.log.Head().Size }
+
+func (e evidenceSide) Payload(id string) ([]byte, bool) {
+	b, err := e.log.Payload(id)
+	return b, err == nil
+}
+
+func (e evidenceSide) query(ctx context.Context, q evidence.Query) ([]aiosfs.EvidenceRecord, error) {
+	q.IncludeSimulated = true
+	var list []aiosfs.EvidenceRecord
+	for r, err := range e.log.Query(q) {
+		if err != nil {
+			return nil, err
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		list = append(list, shown(r))
+	}
+	return list, nil
+}
+
+func (e evidenceSide) Span(ctx context.Context, from, until time.Time) ([]aiosfs.EvidenceRecord, error) {
+	return e.query(ctx, evidence.Query{Since: from, Until: until})
+}
+
+func (e evidenceSide) ByAction(ctx context.Context, id string) ([]aiosfs.EvidenceRecord, error) {
+	return e.query(ctx, evidence.Query{ActionID: id})
+}
+
+func (e evidenceSide) ByCorrelation(ctx context.Context, id string) ([]aiosfs.EvidenceRecord, error) {
+	return e.query(ctx, evidence.Query{CorrelationID: id})
+}
+
+func (e evidenceSide) ByType(ctx context.Context, name string, from, until time.Time) ([]aiosfs.EvidenceRecord, error) {
+	t, err := record.Parse(name)
+	if err != nil {
+		return nil, err
+	}
+	return e.query(ctx, evidence.Query{Types: []record.Type{t}, Since: from, Until: until})
+}
+
+// Types lists the names that the log can hold, in the enum's order.
+func (e evidenceSide) Types() []string {
+	var names []string
+	for t := record.Type(1); t.Valid(); t++ {
+		names = append(names, t.String())
+	}
+	return names
+}
+
+func (e evidenceSide) First() (time.Time, bool) {
+	r, err := e.log.At(1)
+	return r.RecordedAt, err == nil
+}
+
+func (e evidenceSide) Head() []byte {
+	h := e.log.Head()
+	b, err := json.MarshalIndent(map[string]any{"size": h.Size, "last_receipt_id": h.LastID, "link_hash": h.LinkHash, "segment_id": h.Segment}, "", "  ")
+	if err != nil {
+		return nil
+	}
+	return append(b, '\n')
+}
+
+func (e evidenceSide) Files() fs.FS { return os.DirFS(e.dir) }
+
+// MayRead: an administrator reads everything, everybody what he or a group of his
+// has caused (S3.1 §7: others' records are left out silently).
+func (e evidenceSide) MayRead(c aiosfs.Caller, r aiosfs.EvidenceRecord) bool {
+	s := c.Subject
+	return s.Admin && !s.IsAI || r.Subject == s.ID || r.Group != "" && slices.Contains(s.Memberships, r.Group)
+}
+
+// denialSide writes what the mount refused into the log.
+type denialSide struct {
+	log    *evidence.Log
+	logger *slog.Logger
+}
+
+func (d denialSide) Record(x aiosfs.Denial) {
+	t, emitter := record.PolicyDecision, record.EmitterPolicy
+	if named, err := record.Parse(x.Code); err == nil {
+		t = named
+	} else if x.Code == "CrossGroupAccessForbidden" {
+		t = record.CrossGroupAccessDenied
+	}
+	for _, e := range []record.Emitter{record.EmitterPolicy, record.EmitterMount, record.EmitterRuntime, record.EmitterCognition, record.EmitterIdentity, record.EmitterStore} {
+		if t.MayEmit(e) {
+			emitter = e
+			break
+		}
+	}
+	draft := evidence.Draft{Type: t, Emitter: string(emitter), Subject: x.Caller.Subject.ID, SubjectIsAI: x.Caller.Subject.IsAI,
+		Payload: map[string]any{"decision": "DENY", "reason_code": x.Code, "operation": string(x.Op), "path": printable(x.Target.Path), "scope": x.Target.Scope.String(),
+			"target_group_id": x.Target.Group, "subject_group_id": x.Caller.Subject.PrimaryGroup, "uid": x.Caller.UID, "count": x.Count, "reason": printable(x.Reason)}}
+	if draft.Subject == "" {
+		draft.Subject = "_system:service:aiosfs"
+	}
+	if _, err := d.log.Append(context.Background(), draft); err != nil {
+		d.logger.Error("a denial could not be recorded", "error", err, "code", x.Code)
+	}
+}
+
+// printable keeps a path's odd bytes out of the log.
+func printable(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if c < ' ' || c > '~' || c == '"' || c == '\\' {
+			b[i] = '?'
+		}
+	}
+	return string(b)
+}

@@ -1,0 +1,155 @@
+package objects
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
+)
+
+// FsckReport is what a check of the store found.
+type FsckReport struct {
+	Inodes   int      `json:"inodes"`
+	Objects  int      `json:"objects"`
+	Versions int      `json:"versions"`
+	Bytes    int64    `json:"bytes"`
+	Problems []string `json:"problems"`
+}
+
+// Fsck reads the whole store as it is on disk: every name leads to an inode, every
+// inode has as many names as it says, every object's pointers lead to versions, and
+// every version's bytes are there and match its hash. Nothing is changed.
+func (s *Store) Fsck(ctx context.Context) (FsckReport, error) {
+	if err := s.SyncAll(ctx); err != nil {
+		return FsckReport{}, err
+	}
+	v := s.db.View()
+	defer v.Close()
+	f := &fsck{s: s, v: v, names: map[Ino]uint32{}, dirs: map[Ino]uint32{}}
+	for _, step := range []func(context.Context) error{f.dentries, f.inodes, f.objects, f.versions} {
+		if err := step(ctx); err != nil {
+			return f.rep, err
+		}
+	}
+	return f.rep, nil
+}
+
+type fsck struct {
+	s     *Store
+	v     *kv.View
+	rep   FsckReport
+	names map[Ino]uint32 // names that lead to an inode
+	dirs  map[Ino]uint32 // directories in a directory
+}
+
+func (f *fsck) problem(format string, args ...any) {
+	f.rep.Problems = append(f.rep.Problems, fmt.Sprintf(format, args...))
+}
+
+func (f *fsck) dentries(ctx context.Context) error {
+	for k, b := range f.v.Scan([]byte{'d'}, nil) {
+		dir, name := Ino(binary.BigEndian.Uint64(k[1:9])), string(k[9:])
+		d, err := decodeDent(b)
+		if err != nil {
+			f.problem("name %q in directory %d cannot be read", name, dir)
+			continue
+		}
+		f.names[d.ino]++
+		if isDir(d.typ) {
+			f.dirs[dir]++
+		}
+		if ok, err := f.v.Has(inoKey(d.ino)); err != nil {
+			return err
+		} else if !ok {
+			f.problem("name %q in directory %d leads to inode %d, which is not there", name, dir, d.ino)
+		}
+	}
+	return ctx.Err()
+}
+
+func (f *fsck) inodes(ctx context.Context) error {
+	for k, b := range f.v.Scan([]byte{'i'}, nil) {
+		f.rep.Inodes++
+		n, err := decodeInode(b)
+		if err != nil || n.ino != Ino(binary.BigEndian.Uint64(k[1:])) {
+			f.problem("inode %x cannot be read", k[1:])
+			continue
+		}
+		want := f.names[n.ino]
+		if isDir(n.mode) {
+			want = 2 + f.dirs[n.ino]
+		}
+		if n.nlink != want && n.nlink != 0 {
+			f.problem("inode %d has %d links and says %d", n.ino, want, n.nlink)
+		}
+		if !n.version.IsZero() {
+			if ok, err := f.v.Has(verKey(n.object, n.version)); err != nil {
+				return err
+			} else if !ok {
+				f.problem("inode %d names version %s, which is not there", n.ino, n.version)
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+func (f *fsck) objects(ctx context.Context) error {
+	for _, b := range f.v.Scan([]byte{'o'}, nil) {
+		f.rep.Objects++
+		o, err := decodeObject(b)
+		if err != nil {
+			f.problem("an object cannot be read: %v", err)
+			continue
+		}
+		if o.current.IsZero() || !o.absorbedBy.IsZero() {
+			continue
+		}
+		if ok, err := f.v.Has(verKey(o.id, o.current)); err != nil {
+			return err
+		} else if !ok {
+			f.problem("object %s: its current version %s is not there", o.id, o.current)
+		}
+	}
+	return ctx.Err()
+}
+
+func (f *fsck) versions(ctx context.Context) error {
+	for _, b := range f.v.Scan([]byte{'v'}, nil) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		f.rep.Versions++
+		v, err := decodeVersion(append([]byte{}, b...))
+		if err != nil {
+			f.problem("a version cannot be read: %v", err)
+			continue
+		}
+		if err := f.content(v); err != nil {
+			f.problem("version %s of object %s: %v", v.id, v.object, err)
+		}
+	}
+	return nil
+}
+
+func (f *fsck) content(v *version) error {
+	c, err := f.s.openVersion(v)
+	if err != nil {
+		return err
+	}
+	h := newHasher()
+	n, err := io.Copy(h, io.NewSectionReader(c, 0, c.Size()))
+	f.rep.Bytes += n
+	if err = errors.Join(err, c.Close()); err != nil {
+		return err
+	}
+	switch {
+	case n != v.size:
+		return fmt.Errorf("%w: %d bytes of %d", ErrIntegrity, n, v.size)
+	case !v.hash.IsZero() && h.sum() != v.hash:
+		return fmt.Errorf("%w: the bytes have another hash", ErrIntegrity)
+	}
+	return nil
+}
