@@ -15,9 +15,9 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// record is what `aios log` shows of an evidence record; the JSON form prints the
+// logLine is what `aios log` shows of an evidence record; the JSON form prints the
 // record whole, as it is stored.
-type record struct {
+type logLine struct {
 	Seq     string `json:"sequence_number"`
 	ID      string `json:"receipt_id"`
 	At      string `json:"recorded_at"`
@@ -36,7 +36,7 @@ type logFilter struct {
 	simulated                         bool
 }
 
-func (f logFilter) takes(r record) bool {
+func (f logFilter) takes(r logLine) bool {
 	if f.typ != "" && !strings.EqualFold(f.typ, r.Type) || f.action != "" && f.action != r.Action ||
 		f.correlation != "" && f.correlation != r.Corr || f.subject != "" && f.subject != r.Subject || r.Sim && !f.simulated {
 		return false
@@ -137,8 +137,8 @@ func showLog(c *cobra.Command, t tree, f logFilter, last int, follow bool) error
 	return followLog(c.Context(), c, t, f, size)
 }
 
-func readRecord(t tree, n uint64) ([]byte, record, error) {
-	var r record
+func readRecord(t tree, n uint64) ([]byte, logLine, error) {
+	var r logLine
 	b, err := os.ReadFile(t.bySeq(n))
 	if err == nil {
 		err = json.Unmarshal(b, &r)
@@ -174,7 +174,7 @@ func printRecord(c *cobra.Command, b []byte) {
 		fmt.Fprintf(c.OutOrStdout(), "%s\n", b)
 		return
 	}
-	var r record
+	var r logLine
 	_ = json.Unmarshal(b, &r) // readRecord has parsed it before
 	who := "human"
 	if r.AI {
