@@ -48,10 +48,20 @@ func (t *tree) entry(a *objects.Attr, out *fuse.EntryOut) {
 	out.NodeId, out.Generation = uint64(a.Ino), a.Gen
 	fillAttr(a, &out.Attr)
 	out.SetEntryTimeout(cacheTime)
-	out.SetAttrTimeout(cacheTime)
+	out.SetAttrTimeout(attrTime(a))
 	if a.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		t.fresh.told(uint64(a.Ino), t.o.Now())
 	}
+}
+
+// attrTime is how long the kernel may remember attributes. Not those of a
+// set-id program: a write takes the bits away in the daemon, and the kernel
+// forgets only size and times then (HANDLE_KILLPRIV_V2).
+func attrTime(a *objects.Attr) time.Duration {
+	if a.Mode&syscall.S_IFMT == syscall.S_IFREG && a.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0 {
+		return 0
+	}
+	return cacheTime
 }
 
 // virtualEntry answers a lookup with a virtual node and counts it.
@@ -102,7 +112,7 @@ func (t *tree) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Att
 		return status(err)
 	}
 	fillAttr(&a, &out.Attr)
-	out.SetTimeout(cacheTime)
+	out.SetTimeout(attrTime(&a))
 	if a.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		t.stranger(in, &a)
 		t.fresh.told(in.NodeId, t.o.Now())
@@ -207,7 +217,7 @@ func (t *tree) SetAttr(cancel <-chan struct{}, in *fuse.SetAttrIn, out *fuse.Att
 		return status(err)
 	}
 	fillAttr(&a, &out.Attr)
-	out.SetTimeout(cacheTime)
+	out.SetTimeout(attrTime(&a))
 	return fuse.OK
 }
 

@@ -295,7 +295,7 @@ func (t *tree) bind(c *call, parent uint64, name string, op Op) error {
 	if err != nil {
 		return err
 	}
-	if v, _, err := t.virtualChild(c, parent, name); err != nil || v != nil {
+	if v, _, err := t.virtualChild(c, parent, name); name != versionsName && (err != nil || v != nil) {
 		if err == nil {
 			err = t.refuse(c, op, v)
 		}
@@ -360,7 +360,7 @@ func (t *tree) mkdirAction(c *call, p place, name string) (objects.Attr, error) 
 		}
 	} else {
 		if err = t.o.Actions.AddUser(ctx, c.Caller, p.group, name); err == nil {
-			err = t.ensureUser(ctx, p.group, name, c.UID, c.GID)
+			err = t.ensureMember(ctx, p.group, name)
 		}
 	}
 	if err != nil {
@@ -500,7 +500,7 @@ func (t *tree) unbind(c *call, parent uint64, name string, op Op) error {
 	if err != nil {
 		return err
 	}
-	if v, _, err := t.virtualChild(c, parent, name); err != nil || v != nil {
+	if v, _, err := t.virtualChild(c, parent, name); name != versionsName && (err != nil || v != nil) {
 		if err == nil {
 			err = t.refuse(c, op, v)
 			if errors.Is(err, ErrReadOnly) && p.closed() {

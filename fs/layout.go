@@ -276,11 +276,24 @@ func (t *tree) ensureUser(ctx context.Context, group, user string, uid, gid uint
 	return nil
 }
 
+// ensureMember makes the directories of a user whom the catalogue binds to a
+// uid; without a uid they come at the first contact.
+func (t *tree) ensureMember(ctx context.Context, group, user string) error {
+	uid, ok := t.o.Identity().UIDOf(group + ":" + user)
+	if !ok {
+		scope := objects.Scope{Kind: objects.ScopeUser, Group: group, User: user}
+		return t.ensure(ctx, "groups/"+group+"/users/"+user, 0o750, 0, t.gidOf(group), scope)
+	}
+	return t.ensureUser(ctx, group, user, uid, t.gidOf(group))
+}
+
 // ensure makes one directory of the layout and tells the kernel, which may
 // remember that it was missing. One that exists is left as it is.
 func (t *tree) ensure(ctx context.Context, path string, mode, uid, gid uint32, scope objects.Scope) error {
 	a, err := t.store.Resolve(path)
-	if err == nil && a.Mode&0o7777 == mode && a.UID == uid && a.GID == gid {
+	// A person's group may differ from process to process (newgrp); it is the
+	// one of the first contact that stays.
+	if err == nil && a.Mode&0o7777 == mode && a.UID == uid && (a.GID == gid || uid != 0) {
 		return nil
 	}
 	if err != nil && !errors.Is(err, objects.ErrNotFound) {

@@ -26,6 +26,8 @@ type rig struct {
 	srv   *Server
 	cat   *identity.Catalog
 	deny  *denials
+	// family is the gid of the group family, of which alice is a member.
+	family uint32
 }
 
 type denials struct {
@@ -76,7 +78,9 @@ func newRig(t testing.TB, edit func(*Options)) *rig {
 		t.Fatal(err)
 	}
 	r.cat = cat
-	o := Options{Mountpoint: r.mnt, Store: st, Identity: func() *identity.Catalog { return r.cat }, Denials: r.deny}
+	g, _ := cat.Group("family")
+	r.family = g.GID
+	o := Options{Mountpoint: r.mnt, Store: st, Identity: func() *identity.Catalog { return r.cat }, Denials: r.deny, Debug: os.Getenv("AIOS_FUSE_DEBUG") != ""}
 	if edit != nil {
 		edit(&o)
 	}

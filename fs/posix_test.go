@@ -15,6 +15,12 @@ import (
 func TestPosix(t *testing.T) {
 	r := newRig(t, nil)
 	for name, fn := range posixtest.All {
+		if name == "FcntlFlockLocksFile" {
+			// It wants two POSIX locks of one process to conflict, as they do
+			// where a daemon holds them; ours are the kernel's, and by POSIX a
+			// process' own locks never conflict.
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			dir := r.shared("posix-" + name)
 			if err := os.Mkdir(dir, 0o755); err != nil {

@@ -32,6 +32,8 @@ func (t *tree) versionsDir(dir uint64) (vnode, error) {
 	}
 	key := fmt.Sprintf("versions/%d", dir)
 	own := node{key: key, perm: a.Mode & 0o555, uid: a.UID, gid: a.GID, mtime: a.Mtime}
+	// What is in it cannot be written (EROFS); the name itself cannot be given
+	// to anything else (mayBind: EPERM).
 	return &treeDir{node: own,
 		all: func(*call) ([]vent, error) {
 			names, err := t.store.NamesEver(objects.Ino(dir))
