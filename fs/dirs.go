@@ -9,6 +9,7 @@ import (
 	"github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
 
+	"github.com/ai-os-dot-net/aios/fs/namespace"
 	"github.com/ai-os-dot-net/aios/objects"
 )
 
@@ -351,6 +352,9 @@ func (t *tree) mkdirAction(c *call, p place, name string) (objects.Attr, error) 
 		err := fmt.Errorf("only an administrator makes groups and users: %w", ErrImmutable)
 		t.denied.add(c.Caller, OpMkdir, p.child(name).target(), "subject_lacks_capability", err.Error())
 		return objects.Attr{}, err
+	}
+	if namespace.IsReservedID(name) || !namespace.ValidID(name) {
+		return objects.Attr{}, fmt.Errorf("%q is no id (a lower-case letter, then letters, digits, _ and -): %w", name, ErrImmutable)
 	}
 	var err error
 	ctx := context.WithoutCancel(c) // half an action is none

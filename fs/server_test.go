@@ -70,33 +70,32 @@ func TestInternalChangesAreSeen(t *testing.T) {
 	}
 }
 
-type testActions struct{ r **rig }
+// testActions changes a catalogue as the typed actions do.
+type testActions struct {
+	cat atomic.Pointer[identity.Catalog]
+}
 
-func (a testActions) CreateGroup(_ context.Context, _ Caller, name string) error {
-	c, err := (*a.r).cat.WithGroup(name, "TEAM")
+func (a *testActions) CreateGroup(_ context.Context, _ Caller, name string) error {
+	c, err := a.cat.Load().WithGroup(name, "TEAM")
 	if err == nil {
-		(*a.r).cat = c
+		a.cat.Store(c)
 	}
 	return err
 }
-func (a testActions) AddUser(_ context.Context, _ Caller, group, user string) error {
-	c, err := (*a.r).cat.WithMember(group, user, bobUID)
+
+func (a *testActions) AddUser(_ context.Context, _ Caller, group, user string) error {
+	c, err := a.cat.Load().WithMember(group, user, bobUID)
 	if err == nil {
-		(*a.r).cat = c
+		a.cat.Store(c)
 	}
 	return err
 }
 
 func TestMkdirIsTheTypedAction(t *testing.T) {
-	var r *rig
-	r = newRig(t, func(o *Options) {
-		o.Actions = testActions{&r}
-		o.Identity = func() *identity.Catalog {
-			if r == nil {
-				return identity.New(62000, false)
-			}
-			return r.cat
-		}
+	act := &testActions{}
+	r := newRig(t, func(o *Options) {
+		act.cat.Store(o.Identity())
+		o.Actions, o.Identity = act, act.cat.Load
 	})
 	if err := os.Mkdir(r.mnt+"/groups/homelab", 0o755); err != nil {
 		t.Fatal(err)
@@ -104,7 +103,7 @@ func TestMkdirIsTheTypedAction(t *testing.T) {
 	if err := os.Mkdir(r.mnt+"/groups/homelab/users/bob", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	g, _ := r.cat.Group("homelab")
+	g, _ := act.cat.Load().Group("homelab")
 	var st syscall.Stat_t
 	if err := syscall.Stat(r.mnt+"/groups/homelab", &st); err != nil || st.Mode&0o7777 != 0o750 || st.Gid != g.GID {
 		t.Errorf("groups/homelab: %o gid %d, %v", st.Mode, st.Gid, err)
@@ -118,7 +117,7 @@ func TestMkdirIsTheTypedAction(t *testing.T) {
 	if out, err := r.as(aliceUID, aliceUID, `mkdir $MNT/groups/other`); err == nil {
 		t.Errorf("an ordinary user made a group: %s", out)
 	}
-	wantErrno(t, "not an id", os.Mkdir(r.mnt+"/groups/Not An Id", 0o755), syscall.EINVAL)
+	wantErrno(t, "not an id", os.Mkdir(r.mnt+"/groups/Not An Id", 0o755), syscall.EPERM)
 }
 
 func TestUnhealthyIsReadOnly(t *testing.T) {
