@@ -260,7 +260,7 @@ func (t *tree) setVirtual(c *call, in *fuse.SetAttrIn, out *fuse.AttrOut) error 
 func (t *tree) refuse(c *call, op Op, v vnode) error {
 	err := refusal(v)
 	if errors.Is(err, ErrImmutable) {
-		t.denied.add(c.Caller, op, Target{Path: "/aios/" + v.name()}, "hd.evidence_log_mutation", err.Error())
+		t.denied.add(c.Caller, op, Target{Path: pathOf(v)}, "hd.evidence_log_mutation", err.Error())
 	}
 	return err
 }

@@ -75,7 +75,7 @@ func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
 	h, err := f.open(c, in.Flags)
 	if err != nil {
 		if errors.Is(err, ErrImmutable) {
-			t.denied.add(c.Caller, OpWrite, Target{Path: "/aios/" + v.name()}, "", err.Error())
+			t.denied.add(c.Caller, OpWrite, Target{Path: pathOf(v)}, "", err.Error())
 		}
 		return err
 	}
@@ -290,7 +290,7 @@ func (t *tree) Fsync(cancel <-chan struct{}, in *fuse.FsyncIn) fuse.Status {
 		return status(err)
 	}
 	if h.file != nil {
-		return status(h.file.Sync(c))
+		return status(h.file.Sync(settled(c)))
 	}
 	if s, ok := h.virt.(vsyncer); ok {
 		return status(s.fsync(c))
@@ -354,7 +354,7 @@ func (t *tree) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (
 	if err := t.healthy(); err != nil {
 		return 0, status(err)
 	}
-	n, err := t.store.CopyRange(c, to.caller.cred(), from.file, int64(in.OffIn), to.file, int64(in.OffOut), int64(min(in.Len, maxCopy)))
+	n, err := t.store.CopyRange(settled(c), to.caller.cred(), from.file, int64(in.OffIn), to.file, int64(in.OffOut), int64(min(in.Len, maxCopy)))
 	if n > 0 {
 		err = nil
 	}

@@ -170,7 +170,6 @@ func (m *memIntents) Document(c Caller, run string) ([]byte, error) {
 }
 
 func TestDropBox(t *testing.T) {
-	t.Log("proves: actions-6")
 	in := &memIntents{t: t}
 	r := newRig(t, func(o *Options) { o.Intents = in })
 	const who = "family:alice"
@@ -244,7 +243,6 @@ func TestDropBox(t *testing.T) {
 }
 
 func TestMalformedDocument(t *testing.T) {
-	t.Log("proves: actions-7")
 	in := &memIntents{t: t}
 	r := newRig(t, func(o *Options) { o.Intents = in })
 	dir := r.mnt + "/intents/"

@@ -40,6 +40,7 @@ func TestF76_ClosedLayout(t *testing.T) {
 		{"bad agent id", os.Mkdir(r.mnt+"/groups/local/agents/Bad Id", 0o755), syscall.EPERM},
 		{"write to the group inbox", os.WriteFile(r.mnt+"/groups/local/inbox/x", nil, 0o644), syscall.EROFS},
 		{"write to the outbox", os.WriteFile(r.mnt+"/groups/local/users/root/outbox/x", nil, 0o644), syscall.EROFS},
+		{"write to the group's evidence", os.WriteFile(r.mnt+"/groups/local/evidence/x", nil, 0o644), syscall.EROFS},
 		{"write to audit", os.WriteFile(r.mnt+"/groups/local/audit/x", nil, 0o644), syscall.EROFS},
 		{"make .versions", os.Mkdir(r.shared(".versions"), 0o755), syscall.EEXIST},
 		{"rename to .versions", syscall.Rename(r.mkdir("plain"), r.shared(".versions")), syscall.EPERM},
@@ -74,7 +75,6 @@ func (r *rig) mkdir(name string) string {
 func stat(p string) error { _, err := os.Stat(p); return err }
 
 func TestF77_RecoveryOnlyNames(t *testing.T) {
-	t.Log("proves: F-77")
 	r := newRig(t, nil)
 	n := 0
 	for _, res := range namespace.Default.Names(namespace.ScopeSystem) {
@@ -120,7 +120,6 @@ func TestF10_CrossScope(t *testing.T) {
 }
 
 func TestF103_EachHisOwn(t *testing.T) {
-	t.Log("proves: F-103")
 	r := newRig(t, nil)
 	for range 3 {
 		for _, u := range []struct {
@@ -152,7 +151,6 @@ func TestF103_EachHisOwn(t *testing.T) {
 // What one user's lookups have put into the kernel's caches must not help
 // another one in.
 func TestF102_ForeignGroup(t *testing.T) {
-	t.Log("proves: F-102")
 	r := newRig(t, nil)
 	r.ok(aliceUID, aliceUID, `cd $MNT/groups/family/shared && echo secret > plan && cat plan && ls -la . .. ../users && cat $MNT/groups/family/shared/plan`, r.family)
 	for _, script := range []string{
@@ -190,6 +188,10 @@ func TestVersionsAndTimeTravel(t *testing.T) {
 	r.sync()
 	before := time.Now()
 	time.Sleep(20 * time.Millisecond)
+	if err := syscall.Setxattr(p, "user.xdg.tags", []byte("trip"), 0); err != nil {
+		t.Fatal(err)
+	}
+	wasID, wasIno := r.attrs(p)
 	if err := syscall.Setxattr(p, "user.aios.privacy_class", []byte("CLASSIFIED"), 0); err != nil {
 		t.Fatal(err)
 	}
@@ -199,8 +201,11 @@ func TestVersionsAndTimeTravel(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.sync()
+	if id, ino := r.attrs(p); id != wasID || ino == wasIno {
+		t.Errorf("a save by rename: object %s, then %s; inode %d, then %d", wasID, id, wasIno, ino)
+	}
 	es, err := os.ReadDir(r.shared(".versions/note.md"))
-	if err != nil || len(es) < 2 {
+	if err != nil || len(es) != 2 {
 		t.Fatalf("versions: %v, %v", es, err)
 	}
 	var texts []string
@@ -218,6 +223,9 @@ func TestVersionsAndTimeTravel(t *testing.T) {
 	b := make([]byte, 64)
 	if n, err := syscall.Getxattr(p, "user.aios.privacy_class", b); err != nil || string(b[:n]) != "CLASSIFIED" {
 		t.Errorf("class after a save by rename: %q, %v", b[:max(n, 0)], err)
+	}
+	if n, err := syscall.Getxattr(p, "user.xdg.tags", b); err != nil || string(b[:n]) != "trip" {
+		t.Errorf("tags after a save by rename: %q, %v", b[:max(n, 0)], err)
 	}
 	at := r.mnt + "/views/at/" + before.UTC().Format(time.RFC3339Nano)
 	if got := get(t, at+"/groups/local/shared/note.md"); got != "one" {
@@ -242,6 +250,21 @@ func TestVersionsAndTimeTravel(t *testing.T) {
 	if _, err := os.ReadDir(r.shared()); err != nil {
 		t.Error(err)
 	}
+}
+
+// attrs gives a file's object id and inode number.
+func (r *rig) attrs(p string) (object string, ino uint64) {
+	r.t.Helper()
+	b := make([]byte, 64)
+	n, err := syscall.Getxattr(p, "user.aios.object_id", b)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var st syscall.Stat_t
+	if err := syscall.Stat(p, &st); err != nil {
+		r.t.Fatal(err)
+	}
+	return string(b[:n]), st.Ino
 }
 
 func (r *rig) sync() {

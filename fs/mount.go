@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -45,7 +44,6 @@ type Server struct {
 	t    *tree
 	tr   transport
 	done chan struct{}
-	stop sync.Once
 }
 
 // Mount makes the closed layout where it is missing, mounts and serves. It

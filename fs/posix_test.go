@@ -108,7 +108,6 @@ func TestMmapAndSetID(t *testing.T) {
 }
 
 func TestXattr(t *testing.T) {
-	t.Log("proves: F-6")
 	r := newRig(t, nil)
 	p := r.shared("x")
 	put(t, p, "text")

@@ -67,12 +67,6 @@ func (n *nodeTable) forget(id, count uint64) {
 	n.mu.Unlock()
 }
 
-func (n *nodeTable) count() int {
-	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return len(n.m)
-}
-
 // handle is an open file or directory. The caller is who opened it.
 type handle struct {
 	ino    uint64

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,6 +121,17 @@ type call struct {
 func (t *tree) call(cancel <-chan struct{}, h *fuse.InHeader) (*call, error) {
 	c, err := t.callers.of(h)
 	return &call{Context: &fuse.Context{Caller: h.Caller, Cancel: cancel}, Caller: c, t: t}, err
+}
+
+// settled is the context of work that is not given up half-way: any signal
+// to the caller interrupts a request, also those by which runtimes schedule
+// their threads, and programs do not expect fsync or close to fail by one.
+func settled(c *call) context.Context { return context.WithoutCancel(c) }
+
+// pathOf is where a virtual node is shown, for records.
+func pathOf(v vnode) string {
+	p, _, _ := strings.Cut(v.name(), "\x00")
+	return "/aios/" + p
 }
 
 // healthy refuses changes while the store or the log cannot take them.

@@ -110,7 +110,7 @@ func (d *draft) commitAs(c *call, name string) error {
 		return nil
 	}
 	doc := append([]byte(nil), d.data...)
-	err := d.b.t.o.Intents.Submit(c, c.Caller, name, doc)
+	err := d.b.t.o.Intents.Submit(settled(c), c.Caller, name, doc)
 	d.dirty = false
 	d.taken = err == nil
 	d.b.settled(d.subject, name, d, err)

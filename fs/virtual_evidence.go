@@ -49,7 +49,11 @@ func (t *tree) evidenceDir(key string, depth int, group string) *treeDir {
 }
 
 func (e *evidenceTree) node(rest string, perm uint32) node {
-	return node{key: strings.TrimSuffix(e.key+"/"+rest, "/"), perm: perm, no: fmt.Errorf("the evidence log: %w", ErrImmutable)}
+	no := fmt.Errorf("the evidence log: %w", ErrImmutable)
+	if e.group != "" {
+		no = ErrReadOnly // a view of the log: VirtualPathNotWritable
+	}
+	return node{key: strings.TrimSuffix(e.key+"/"+rest, "/"), perm: perm, no: no}
 }
 
 func (e *evidenceTree) dir(rest string, all func(*call) ([]vent, error)) *treeDir {

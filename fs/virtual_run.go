@@ -114,7 +114,7 @@ func (h *controlHandle) send(c *call) error {
 	if len(data) == 0 {
 		return nil
 	}
-	return h.f.b.t.o.Intents.Write(c, c.Caller, h.f.run, h.f.p, data)
+	return h.f.b.t.o.Intents.Write(settled(c), c.Caller, h.f.run, h.f.p, data)
 }
 
 func (h *controlHandle) truncate(*call, int64) error { return nil }

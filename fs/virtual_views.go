@@ -14,7 +14,6 @@ type viewDir struct {
 	node
 	t    *tree
 	path []string
-	subj string
 }
 
 func (t *tree) viewsDir() vnode { return &viewDir{node: node{key: "views", perm: 0o555}, t: t} }
@@ -134,5 +133,5 @@ func (h *viewWriter) flush(c *call, _ Caller) error {
 	if len(data) == 0 {
 		return nil
 	}
-	return h.f.t.o.Views.Write(c, c.Caller, h.f.p, data)
+	return h.f.t.o.Views.Write(settled(c), c.Caller, h.f.p, data)
 }
