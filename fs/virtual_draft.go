@@ -28,12 +28,18 @@ type draft struct {
 	uid, gid uint32
 	serial   uint64
 
+	// committing is held while the document is being accepted; mu is not,
+	// since that may take as long as a disk does.
+	committing sync.Mutex
+
 	mu      sync.Mutex
 	data    []byte
 	mtime   time.Time
 	writers int
 	dirty   bool // written since the last attempt
+	frozen  bool // being accepted
 	taken   bool // accepted: it never changes again
+	tried   string
 	gone    bool // unlinked
 }
 
@@ -51,6 +57,9 @@ func (d *draft) open(c *call, flags uint32) (vhandle, error) {
 	w := flags&syscall.O_ACCMODE != syscall.O_RDONLY
 	if w && d.taken {
 		return nil, ErrImmutable
+	}
+	if w && d.frozen {
+		return nil, ErrBusy
 	}
 	if flags&syscall.O_TRUNC != 0 {
 		d.data, d.dirty = nil, true
@@ -75,6 +84,8 @@ func (d *draft) truncate(n int64) error {
 	switch {
 	case d.taken:
 		return ErrImmutable
+	case d.frozen:
+		return ErrBusy
 	case n < 0 || n > maxDocument:
 		return ErrTooLarge
 	}
@@ -101,18 +112,20 @@ func (d *draft) commit(c *call) error {
 // commitAs submits the document. What was accepted, or has not changed since
 // it was refused, is not submitted again; nothing was written is no document.
 func (d *draft) commitAs(c *call, name string) error {
+	d.committing.Lock()
+	defer d.committing.Unlock()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.taken || d.gone {
-		return nil
-	}
-	if len(d.data) == 0 || !d.dirty && name == d.base {
+	if d.taken || d.gone || len(d.data) == 0 || !d.dirty && name == d.tried {
+		d.mu.Unlock()
 		return nil
 	}
 	doc := append([]byte(nil), d.data...)
+	d.frozen, d.dirty, d.tried = true, false, name
+	d.mu.Unlock()
 	err := d.b.t.o.Intents.Submit(settled(c), c.Caller, name, doc)
-	d.dirty = false
-	d.taken = err == nil
+	d.mu.Lock()
+	d.frozen, d.taken = false, err == nil
+	d.mu.Unlock()
 	d.b.settled(d.subject, name, d, err)
 	return err
 }
@@ -142,6 +155,9 @@ func (h *draftHandle) write(c *call, p []byte, off int64) (int, error) {
 	defer d.mu.Unlock()
 	if d.taken {
 		return 0, ErrImmutable
+	}
+	if d.frozen {
+		return 0, ErrBusy
 	}
 	if !h.writer {
 		return 0, errBadHandle
