@@ -33,7 +33,7 @@ func newInvalidator(t *tree) *invalidator {
 
 // changed takes the store's report of an epoch.
 func (v *invalidator) changed(c objects.Change) {
-	if !c.Internal {
+	if !v.t.foreign(c) {
 		return
 	}
 	ns := make([]notice, 0, len(c.Inos)+2*len(c.Dentries))
@@ -44,6 +44,12 @@ func (v *invalidator) changed(c objects.Change) {
 		ns = append(ns, notice{uint64(i), ""})
 	}
 	v.add(ns...)
+}
+
+// foreign tells whether a change may have come from elsewhere than this
+// mount's own kernel.
+func (t *tree) foreign(c objects.Change) bool {
+	return c.Internal || t.o.Shared != nil && t.o.Shared()
 }
 
 func (v *invalidator) add(ns ...notice) {

@@ -33,6 +33,10 @@ type Options struct {
 	Status func() map[string]any
 	// AgentID makes the whole mount speak for one AI subject (contract §7).
 	AgentID string
+	// Shared tells whether another mount serves the same store at present. Then
+	// every change is told to the kernel, not only those from inside: the
+	// mounts' caches know nothing of each other (T-31).
+	Shared func() bool
 	// Recovery mounts system/ only.
 	Recovery bool
 	// ReadOnly refuses every change with EROFS.

@@ -189,6 +189,41 @@ func TestRemount(t *testing.T) {
 	}
 }
 
+// Two mounts of one store, as a person's and an agent's are (T-31).
+func TestTwoMountsOfOneStore(t *testing.T) {
+	yes := func() bool { return true }
+	r := newRig(t, func(o *Options) { o.Shared = yes })
+	other := t.TempDir()
+	srv, err := Mount(context.Background(), Options{Mountpoint: other, Store: r.store, Identity: constCatalog(r.cat), Shared: yes})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := srv.Unmount(); err != nil {
+			t.Error(err)
+		}
+	}()
+	put(t, r.shared("f"), "one")
+	there := filepath.Join(other, "groups/local/shared")
+	for i, text := range []string{"one", "a second text", "3"} {
+		put(t, r.shared("f"), text)
+		name := fmt.Sprintf("n%d", i)
+		if _, err := os.Stat(filepath.Join(there, name)); !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		put(t, r.shared(name), text)
+		r.sync()
+		if err := srv.Drain(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range []string{"f", name} {
+			if got := get(t, filepath.Join(there, n)); got != text {
+				t.Errorf("%s reads %q in the other mount, want %q", n, got, text)
+			}
+		}
+	}
+}
+
 func TestUnlinkedButOpen(t *testing.T) {
 	r := newRig(t, nil)
 	p := r.mk("u")

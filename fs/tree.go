@@ -76,7 +76,7 @@ func (t *tree) start(tr transport) {
 	go t.inval.run(tr)
 	t.unsubscribe = t.store.Subscribe(func(c objects.Change) {
 		t.inval.changed(c)
-		if c.Internal {
+		if t.foreign(c) {
 			t.fresh.forget(c)
 		}
 	})
