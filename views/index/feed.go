@@ -1,0 +1,177 @@
+package index
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/objects"
+)
+
+// run indexes what changed, in batches, until the index is closed.
+func (x *Index) run() {
+	defer x.done.Done()
+	var retry <-chan time.Time
+	for {
+		select {
+		case <-x.stop:
+			return
+		case <-x.wake:
+		case <-retry:
+		}
+		select {
+		case <-x.stop:
+			return
+		case <-time.After(gather):
+		}
+		retry = nil
+		if err := x.drain(); err != nil && !errors.Is(err, errClosing) {
+			x.o.Logger.Error("the search index falls behind", "error", err)
+			retry = time.After(time.Second)
+		}
+	}
+}
+
+func (x *Index) closing() bool {
+	select {
+	case <-x.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// drain indexes all that is pending and wakes who waited for it.
+func (x *Index) drain() error {
+	x.mu.Lock()
+	inos, named, all, last, waiters := x.pending, x.named, x.all, x.last, x.waiters
+	x.pending, x.named, x.all, x.waiters = map[objects.Ino]bool{}, map[objects.Named]bool{}, false, nil
+	x.mu.Unlock()
+	err := x.apply(inos, named, all, last)
+	if err != nil {
+		// Kept for the next attempt.
+		x.mu.Lock()
+		maps.Copy(x.pending, inos)
+		maps.Copy(x.named, named)
+		x.all = x.all || all
+		x.waiters = append(x.waiters, waiters...)
+		x.mu.Unlock()
+		return err
+	}
+	for _, w := range waiters {
+		close(w)
+	}
+	return nil
+}
+
+var errClosing = errors.New("closing")
+
+func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, all bool, last time.Time) error {
+	began := time.Now()
+	if all {
+		if err := x.everything(inos); err != nil {
+			return err
+		}
+		if last.Before(began) {
+			last = began
+		}
+	}
+	for d := range named {
+		if a, err := x.o.Store.Lookup(d.Dir, d.Name); err == nil {
+			inos[a.Ino] = true
+		}
+	}
+	list := slices.Sorted(maps.Keys(inos))
+	batch, bytes := x.b.NewBatch(), 0
+	flush := func() error {
+		if batch.Size() == 0 {
+			return nil
+		}
+		err := x.b.Batch(batch)
+		batch.Reset()
+		bytes = 0
+		return err
+	}
+	for _, ino := range list {
+		if x.closing() {
+			return errClosing
+		}
+		doc, err := x.document(ino)
+		if err != nil {
+			return err
+		}
+		if doc == nil {
+			batch.Delete(docID(ino))
+		} else {
+			if err := batch.Index(docID(ino), doc); err != nil {
+				return err
+			}
+			bytes += len(doc["text"])
+		}
+		if batch.Size() >= batchDocs || bytes >= batchBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	// Only when all of it is in does the time move on.
+	if !last.IsZero() {
+		batch.SetInternal([]byte("last"), []byte(last.UTC().Format(time.RFC3339Nano)))
+	}
+	if batch.Size() > 0 || !last.IsZero() {
+		return x.b.Batch(batch)
+	}
+	return nil
+}
+
+// everything marks all inodes of the store, and all that the index has, so that what
+// is gone from the one leaves the other.
+func (x *Index) everything(inos map[objects.Ino]bool) error {
+	if err := x.o.Store.ChangedSince(time.Unix(0, 0), func(ino objects.Ino) bool {
+		inos[ino] = true
+		return true
+	}); err != nil {
+		return err
+	}
+	return x.o.Store.Objects(func(o objects.Object) bool {
+		inos[o.Ino] = true
+		return !x.closing()
+	})
+}
+
+// document is what the index holds of an inode; nil for what has no name.
+func (x *Index) document(ino objects.Ino) (map[string]string, error) {
+	a, err := x.o.Store.GetAttr(ino)
+	if errors.Is(err, objects.ErrNotFound) || err == nil && (a.Nlink == 0 || a.Object.IsZero()) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o, err := x.o.Store.Object(a.Object)
+	if errors.Is(err, objects.ErrNotFound) || err == nil && o.State != "ACTIVE" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	paths, err := x.o.Store.PathsOf(o.ID)
+	if errors.Is(err, objects.ErrNotFound) || err == nil && len(paths) == 0 {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, p := range paths {
+		names = append(names, apart(p[strings.LastIndexByte(p, '/')+1:]))
+	}
+	text, err := x.text(a)
+	if err != nil && !errors.Is(err, objects.ErrNotFound) {
+		// One file that cannot be read must not keep the others from being found.
+		x.o.Logger.Warn("a file's text is not searchable", "ino", uint64(ino), "error", err)
+	}
+	return map[string]string{"name": strings.Join(names, " "), "labels": strings.Join(o.Labels, " "), "text": text}, nil
+}

@@ -1,0 +1,307 @@
+// Package index is the full-text index of the stored tree: names, labels and the
+// text of files, by Bleve. It follows the store's epochs, remembers how far it is,
+// and catches up after a restart. A Hit is an inode that matched when it was last
+// read; whoever asks must check it against the store, and against rights.
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/custom"
+	"github.com/blevesearch/bleve/v2/analysis/token/lowercase"
+	utok "github.com/blevesearch/bleve/v2/analysis/tokenizer/unicode"
+	"github.com/blevesearch/bleve/v2/index/scorch"
+	"github.com/blevesearch/bleve/v2/mapping"
+	"github.com/blevesearch/bleve/v2/search/query"
+	"golang.org/x/sys/unix"
+
+	"github.com/ai-os-dot-net/aios/objects"
+)
+
+const (
+	// maxText bounds the text that is read of a file, in bytes; larger files are
+	// found by name and labels (issue: UTF-8 files up to 1 MiB).
+	maxText = 1 << 20
+	// batchDocs and batchBytes bound what one batch holds in memory.
+	batchDocs  = 256
+	batchBytes = 4 << 20
+	// overlap is how far a catching up goes back behind the last indexed time:
+	// several epochs may share it.
+	overlap = 5 * time.Second
+	// gather is how long changes are collected before they are indexed.
+	gather = 50 * time.Millisecond
+	// page is how many hits are asked for at a time.
+	page = 1000
+	// schema names the form of the documents; an index of another one is rebuilt.
+	schema = "1"
+)
+
+// Options says where the index lies and what it follows.
+type Options struct {
+	Dir    string // made when missing; can be removed at any time
+	Store  *objects.Store
+	Logger *slog.Logger
+}
+
+// Hit is an inode that matched, with its score.
+type Hit struct {
+	Ino   objects.Ino
+	Score float64
+}
+
+// Index is the full-text index. It is safe for concurrent use.
+type Index struct {
+	o      Options
+	b      bleve.Index
+	cancel func()
+	stop   chan struct{}
+	wake   chan struct{}
+	done   sync.WaitGroup
+
+	mu      sync.Mutex
+	pending map[objects.Ino]bool
+	named   map[objects.Named]bool
+	last    time.Time // the newest epoch in pending
+	all     bool      // everything is to be read anew
+	waiters []chan struct{}
+}
+
+// Open opens or makes the index and begins to follow the store; what it missed is
+// caught up in the background. An index that cannot be read is made anew.
+func Open(o Options) (*Index, error) {
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open index: %w", err)
+	}
+	x := &Index{o: o, stop: make(chan struct{}), wake: make(chan struct{}, 1),
+		pending: map[objects.Ino]bool{}, named: map[objects.Named]bool{}}
+	dir := filepath.Join(o.Dir, "bleve")
+	b, err := bleve.Open(dir)
+	if err == nil {
+		if v, _ := b.GetInternal([]byte("schema")); string(v) != schema {
+			err = errors.Join(errors.New("another schema"), b.Close())
+		}
+	}
+	if err != nil {
+		if !errors.Is(err, bleve.ErrorIndexPathDoesNotExist) {
+			o.Logger.Warn("the search index is made anew", "reason", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, fmt.Errorf("open index: %w", err)
+		}
+		if b, err = bleve.NewUsing(dir, newMapping(), scorch.Name, scorch.Name, nil); err == nil {
+			err = b.SetInternal([]byte("schema"), []byte(schema))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("open index: %w", err)
+		}
+	}
+	x.b = b
+	// Followed first and caught up after, so that nothing falls in between.
+	x.cancel = o.Store.Subscribe(x.changed)
+	x.catchUp()
+	x.done.Add(1)
+	go x.run()
+	return x, nil
+}
+
+func newMapping() mapping.IndexMapping {
+	m := bleve.NewIndexMapping()
+	// Words as they are, in lower case: names have no stop words and no language.
+	if err := m.AddCustomAnalyzer("words", map[string]any{"type": custom.Name, "tokenizer": utok.Name, "token_filters": []string{lowercase.Name}}); err != nil {
+		panic(err) // constant arguments
+	}
+	m.DefaultAnalyzer = "words"
+	doc := bleve.NewDocumentStaticMapping()
+	for _, name := range fields {
+		f := bleve.NewTextFieldMapping()
+		f.Store, f.IncludeInAll, f.IncludeTermVectors, f.DocValues, f.Analyzer = false, false, false, false, "words"
+		doc.AddFieldMappingsAt(name, f)
+	}
+	m.DefaultMapping = doc
+	return m
+}
+
+var fields = []string{"name", "labels", "text"}
+
+// Close ends following; what was not indexed is caught up by the next Open.
+func (x *Index) Close() error {
+	x.cancel()
+	close(x.stop)
+	x.done.Wait()
+	return x.b.Close()
+}
+
+func (x *Index) changed(c objects.Change) {
+	x.mu.Lock()
+	for _, ino := range c.Inos {
+		x.pending[ino] = true
+	}
+	for _, d := range c.Dentries {
+		x.named[d] = true
+	}
+	if c.TS.After(x.last) {
+		x.last = c.TS
+	}
+	x.mu.Unlock()
+	x.signal()
+}
+
+func (x *Index) signal() {
+	select {
+	case x.wake <- struct{}{}:
+	default:
+	}
+}
+
+// catchUp marks what changed since the last indexed time, or everything.
+func (x *Index) catchUp() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	v, _ := x.b.GetInternal([]byte("last"))
+	t, err := time.Parse(time.RFC3339Nano, string(v))
+	if err != nil {
+		x.all = true
+	} else {
+		// Inodes carry their name's changes, too: their ctime moves.
+		err = x.o.Store.ChangedSince(t.Add(-overlap), func(ino objects.Ino) bool {
+			x.pending[ino] = true
+			return true
+		})
+		x.all = err != nil
+	}
+	x.signal()
+}
+
+// Reindex makes the index anew from the store and returns when it is done. Searches
+// meanwhile see what is there.
+func (x *Index) Reindex(ctx context.Context) error {
+	x.mu.Lock()
+	x.all = true
+	x.mu.Unlock()
+	return x.Settle(ctx)
+}
+
+// Settle waits until all that the index has been told is searchable.
+func (x *Index) Settle(ctx context.Context) error {
+	w := make(chan struct{})
+	x.mu.Lock()
+	x.waiters = append(x.waiters, w)
+	x.mu.Unlock()
+	x.signal()
+	select {
+	case <-w:
+		return nil
+	case <-x.stop:
+		return errors.New("the index is closed")
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Search calls fn with the inodes in which every word occurs, in name, labels or
+// text, best first, until fn returns an error, which it gives back.
+func (x *Index) Search(ctx context.Context, words string, fn func(Hit) error) error {
+	var all []query.Query
+	for _, w := range strings.Fields(words) {
+		var any []query.Query
+		for i, f := range fields {
+			m := bleve.NewMatchQuery(w)
+			m.SetField(f)
+			m.SetOperator(query.MatchQueryOperatorAnd)
+			m.SetBoost([]float64{3, 2, 1}[i]) // a name says more than a text
+			any = append(any, m)
+		}
+		all = append(all, bleve.NewDisjunctionQuery(any...))
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	// Page by page: others' hits, which the caller of this drops, must not use up a limit.
+	var after []string
+	for {
+		req := bleve.NewSearchRequestOptions(bleve.NewConjunctionQuery(all...), page, 0, false)
+		req.SortBy([]string{"-_score", "_id"})
+		req.SearchAfter = after
+		res, err := x.b.SearchInContext(ctx, req)
+		if err != nil {
+			return fmt.Errorf("search: %w", err)
+		}
+		for _, h := range res.Hits {
+			n, err := strconv.ParseUint(h.ID, 36, 64)
+			if err != nil {
+				return fmt.Errorf("search: document %q: %w", h.ID, err)
+			}
+			if err := fn(Hit{objects.Ino(n), h.Score}); err != nil {
+				return err
+			}
+		}
+		if len(res.Hits) < page {
+			return nil
+		}
+		// Scores are sorted by as text that reads back exactly.
+		last := res.Hits[len(res.Hits)-1]
+		after = []string{strconv.FormatFloat(last.Score, 'g', -1, 64), last.ID}
+	}
+}
+
+// Forget has inodes looked at again: hits that the store no longer has.
+func (x *Index) Forget(inos ...objects.Ino) {
+	x.mu.Lock()
+	for _, ino := range inos {
+		x.pending[ino] = true
+	}
+	x.mu.Unlock()
+	x.signal()
+}
+
+// Count is the number of things in the index.
+func (x *Index) Count() (uint64, error) { return x.b.DocCount() }
+
+func docID(ino objects.Ino) string { return strconv.FormatUint(uint64(ino), 36) }
+
+// apart adds a name's parts to it: report_2026.txt is found by report, too.
+func apart(name string) string {
+	parts := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return name + " " + strings.Join(parts, " ")
+}
+
+// text reads a file's text, "" for what is none.
+func (x *Index) text(a objects.Attr) (string, error) {
+	if a.Mode&unix.S_IFMT != unix.S_IFREG || a.Size == 0 || a.Size > maxText {
+		return "", nil
+	}
+	h, err := x.o.Store.OpenFile(objects.Cred{Subject: "_system:service:aiosfs"}, a.Ino, unix.O_RDONLY)
+	if err != nil {
+		return "", err
+	}
+	defer h.Close(context.Background()) // opened for reading: nothing can be lost
+	b := make([]byte, a.Size)
+	n := 0
+	for n < len(b) {
+		m, err := h.ReadAt(b[n:], int64(n))
+		n += m
+		if err != nil || m == 0 {
+			break
+		}
+	}
+	b = b[:n]
+	if !utf8.Valid(b) || strings.ContainsRune(string(b[:min(len(b), 8192)]), 0) {
+		return "", nil
+	}
+	return string(b), nil
+}

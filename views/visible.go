@@ -1,0 +1,94 @@
+package views
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/ai-os-dot-net/aios/objects"
+)
+
+// sight answers what one caller may see, for the time of one query. It walks the
+// tree as the kernel does with default_permissions, and keeps other groups' places
+// from root, too (contract §4 and §7).
+type sight struct {
+	v    *Views
+	c    Caller
+	dirs map[string]dirSight
+}
+
+type dirSight struct{ enter, list bool }
+
+const (
+	mayExec = 1
+	mayRead = 4
+)
+
+func (v *Views) sightOf(c Caller) *sight { return &sight{v, c, map[string]dirSight{}} }
+
+// may is the permission check of POSIX: one class decides.
+func (c Caller) may(a objects.Attr, want uint32) bool {
+	switch {
+	case c.UID == 0:
+		return true
+	case a.UID == c.UID:
+		return a.Mode>>6&want == want
+	case a.GID == c.GID || slices.Contains(c.Groups, a.GID):
+		return a.Mode>>3&want == want
+	}
+	return a.Mode&want == want
+}
+
+// belongs tells whether the path is in no group's place, in local's, or in one that
+// the caller is a member of.
+func (c Caller) belongs(path string) bool {
+	rest, ok := strings.CutPrefix(path, "groups/")
+	if !ok {
+		return true
+	}
+	group, _, _ := strings.Cut(rest, "/")
+	return group == "local" || group == c.Subject.PrimaryGroup || slices.Contains(c.Subject.Memberships, group)
+}
+
+// dir tells what the caller may do with a directory, with all above it.
+func (s *sight) dir(path string) dirSight {
+	if d, ok := s.dirs[path]; ok {
+		return d
+	}
+	var d dirSight
+	above := true
+	if path != "" {
+		above = s.c.belongs(path) && s.dir(parentOf(path)).enter
+	}
+	if above {
+		if a, err := s.v.d.Store.Resolve(path); err == nil {
+			d = dirSight{s.c.may(a, mayExec), s.c.may(a, mayExec|mayRead)}
+		}
+	}
+	s.dirs[path] = d
+	return d
+}
+
+func parentOf(path string) string { return path[:max(0, strings.LastIndexByte(path, '/'))] }
+
+// path gives the first path of an object at which the caller can list it; "" without.
+func (s *sight) path(o objects.Object, a objects.Attr) string {
+	var paths []string
+	if a.Nlink <= 1 {
+		p, err := s.v.d.Store.PathOf(a.Ino)
+		if err != nil {
+			return ""
+		}
+		paths = []string{p}
+	} else {
+		var err error
+		if paths, err = s.v.d.Store.PathsOf(o.ID); err != nil {
+			return ""
+		}
+	}
+	for _, p := range paths {
+		if p != "" && s.c.belongs(p) && s.dir(parentOf(p)).list {
+			return p
+		}
+	}
+	return ""
+}
