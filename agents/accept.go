@@ -1,0 +1,278 @@
+package agents
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/zeebo/blake3"
+
+	"github.com/ai-os-dot-net/aios/agents/adapter/aiosfs"
+	"github.com/ai-os-dot-net/aios/agents/plan"
+	"github.com/ai-os-dot-net/aios/agents/translate"
+	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects"
+)
+
+// Submit takes a document. When it returns nil the document is durable and will be
+// carried out or refused with a reason in its directory; policy has spoken. A
+// malformed one is an *IntentError, and leaves a refused run with the same reason.
+func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []byte) error {
+	if name == "" || strings.ContainsAny(name, "/\x00") || strings.HasPrefix(name, ".") || len(name) > 250 {
+		return fmt.Errorf("%q is no name for an intent: %w", name, ErrInvalid)
+	}
+	if by.Subject.ID == "" {
+		return fmt.Errorf("submit: nobody known: %w", ErrDenied)
+	}
+	rt.mu.Lock()
+	closed := rt.closed
+	rt.mu.Unlock()
+	if closed {
+		return ErrClosed
+	}
+	rt.names.Lock()
+	defer rt.names.Unlock()
+	old, live := rt.named(by.Subject.ID, name), 0
+	if old != nil && !old.now().Terminal() {
+		return ErrBusy
+	}
+	for _, l := range rt.all() {
+		if r := l.now(); r.By.Subject.ID == by.Subject.ID && !r.Terminal() {
+			live++
+		}
+	}
+	if live >= maxLive {
+		return ErrAgain
+	}
+	now := rt.d.Now().UTC()
+	c := &change{now: now, r: &Run{ID: newID("run", now), Name: name, By: by, Doc: doc, Accepted: now, Intent: newID("int", now),
+		PlanID: newID("pln", now), Correlation: newID("corr", now), Txns: map[int]string{}, Reverted: map[int]bool{}, Word: runReceived}}
+	c.event(nil, runReceived, "")
+	tx := rt.d.Store.Begin(c.r.cred(), "")
+	bad, first := rt.understand(ctx, c, tx)
+	if first != nil {
+		return rt.step(first, func(c *change) error {
+			if c.r.Name != name && !slices.Contains(c.r.Aliases, name) {
+				c.r.Aliases = append(c.r.Aliases, name)
+			}
+			c.event(nil, c.r.State(), "the same goal was dropped again")
+			return nil
+		})
+	}
+	if old != nil {
+		o, err := rt.change(old.now())
+		if err != nil {
+			return err
+		}
+		rt.moveAway(o.r)
+		if err := o.put(tx); err != nil {
+			return err
+		}
+		defer func() {
+			if rt.tracked(c.r.ID) != nil {
+				old.set(o.r)
+			}
+		}()
+	}
+	c.finish()
+	if err := c.put(tx); err != nil {
+		return err
+	}
+	if _, err := tx.Commit(ctx); err != nil {
+		return fmt.Errorf("accept the intent: %w", err)
+	}
+	l := &tracked{run: c.r, changed: make(chan struct{})}
+	rt.mu.Lock()
+	rt.runs[c.r.ID] = l
+	rt.mu.Unlock()
+	if !c.r.Terminal() {
+		rt.drive(l)
+	}
+	if bad != nil {
+		return bad
+	}
+	return nil
+}
+
+func (rt *Runtime) tracked(id string) *tracked {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	return rt.runs[id]
+}
+
+// moveAway gives a run its place below .done/.
+func (rt *Runtime) moveAway(r *Run) {
+	base := r.Accepted.UTC().Format("2006/01/02/") + r.Name
+	r.MovedTo = base
+	for n := 2; ; n++ {
+		taken := false
+		for _, l := range rt.all() {
+			o := l.now()
+			taken = taken || o.ID != r.ID && o.By.Subject.ID == r.By.Subject.ID && o.MovedTo == r.MovedTo
+		}
+		if !taken {
+			return
+		}
+		r.MovedTo = fmt.Sprintf("%s~%d", base, n)
+	}
+}
+
+// finish marks a run as over when all of it is.
+func (c *change) finish() {
+	if c.r.Terminal() {
+		return
+	}
+	if len(c.r.Actions) == 0 {
+		if c.r.Word == runRefused {
+			c.r.Done = c.now
+			c.event(nil, runRefused, "")
+		}
+		return
+	}
+	for _, a := range c.r.Actions {
+		if !a.State.Terminal() || a.Rollback == rollbackDue {
+			return
+		}
+	}
+	c.r.Done = c.now
+	c.event(nil, c.r.State(), "")
+}
+
+func (c *change) refuse(code, message string, details map[string]any) {
+	c.r.Word, c.r.Failure = runRefused, &Failure{Code: code, Message: message, Details: details}
+}
+
+// understand makes a document into a plan and asks policy. It gives the error for
+// the submitter, or the run that the document is a repetition of.
+func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (error, *tracked) {
+	doc, err := plan.ParseDocument(c.r.Doc, c.r.Name)
+	if err != nil {
+		return c.malformed(err), nil
+	}
+	if doc.Kind == plan.Words {
+		res, err := rt.d.Translator.Translate(ctx, rt.request(c, doc.Words))
+		if err != nil {
+			return c.malformed(err), nil
+		}
+		c.translated(res)
+		if res.Status == translate.Ready {
+			c.r.Plan = res.Plan(c.r.Intent, c.r.PlanID)
+			rt.begin(ctx, c)
+		}
+		return nil, nil
+	}
+	c.r.Plan, err = rt.d.Translator.Catalog().Compile(doc, c.r.Intent, c.r.PlanID)
+	if err != nil {
+		bad := c.malformed(err)
+		for _, a := range doc.Actions {
+			// A well-formed envelope with a bad body became an action (S0.3, failure 1).
+			x := &Action{ID: newID("act", c.now), State: Created, Step: plan.Step{ID: a.ID, Action: a.Action, Target: a.Target}, Rollback: "NOT_APPLICABLE"}
+			c.r.Actions = append(c.r.Actions, x)
+			c.emit(record.EmitterRuntime, record.ActionReceived, x, map[string]any{"kind": "typed"})
+			c.emit(record.EmitterRuntime, record.ActionValidated, x, map[string]any{"outcome": "FAILED", "error_code": c.r.Failure.Code})
+			c.fail(x, &Failure{Code: "EnvelopeValidationFailed", Message: c.r.Failure.Message, Details: c.r.Failure.Details})
+		}
+		return bad, nil
+	}
+	if doc.IdempotencyKey != "" {
+		if first, done := rt.replay(c, tx, doc.IdempotencyKey); done {
+			return nil, first
+		}
+	}
+	rt.begin(ctx, c)
+	return nil, nil
+}
+
+func (c *change) malformed(err error) error {
+	var e *plan.Error
+	if !errors.As(err, &e) {
+		e = &plan.Error{Code: plan.CodeMalformed, Message: err.Error()}
+	}
+	details := map[string]any{}
+	if e.Line > 0 {
+		details["line"], details["column"] = e.Line, e.Column
+	}
+	if e.Hint != "" {
+		details["hint"] = e.Hint
+	}
+	if e.Field != "" {
+		details["field"] = e.Field
+	}
+	c.refuse(string(e.Code), e.Message, details)
+	return &IntentError{string(e.Code), e.Message, e.Line, e.Column}
+}
+
+func (rt *Runtime) request(c *change, words string) translate.Request {
+	s := c.r.By.Subject
+	kind := func(p string) (objects.Attr, bool) {
+		a, err := rt.d.Store.Resolve(aiosfs.Rooted(s, p))
+		return a, err == nil
+	}
+	return translate.Request{Utterance: words, Subject: s.ID, Home: plan.Root + "/" + s.Home() + "/home", GroupIDs: s.Memberships,
+		IntentID: c.r.Intent, PlanID: c.r.PlanID, CorrelationID: c.r.Correlation, Now: c.now, Answers: c.r.Answers,
+		Facts: translate.Facts{
+			Exists: func(p string) bool { _, ok := kind(p); return ok },
+			IsDir:  func(p string) bool { a, ok := kind(p); return ok && a.Mode&0o170000 == 0o040000 },
+		}}
+}
+
+// translated takes what the translator said.
+func (c *change) translated(res translate.Result) {
+	payload := map[string]any{}
+	if b, err := json.Marshal(res.Evidence); err == nil {
+		_ = json.Unmarshal(b, &payload) // it is an object
+	}
+	c.emit(record.EmitterTranslator, record.TranslationCreated, nil, payload)
+	c.r.Questions = nil
+	switch res.Status {
+	case translate.Rejected:
+		var near map[string]any
+		if len(res.Refusal.Nearest) > 0 {
+			near = map[string]any{"nearest": res.Refusal.Nearest}
+		}
+		c.refuse(string(res.Refusal.Code), res.Refusal.Message, near)
+	case translate.NeedsClarification, translate.Partial:
+		c.r.Word, c.r.Questions = runAsking, res.Questions
+		c.event(nil, runAsking, "")
+	}
+}
+
+// idempotent is the record behind an idempotency key.
+type idempotent struct {
+	Run  string    `json:"run_id"`
+	Hash string    `json:"hash"`
+	At   time.Time `json:"at"`
+}
+
+// replay looks the key up and claims it; true when this document does nothing new.
+func (rt *Runtime) replay(c *change, tx *objects.Tx, key string) (*tracked, bool) {
+	h := blake3.New()
+	for _, s := range c.r.Plan.Steps {
+		if rh, err := s.Request(c.r.By.Subject.ID, c.r.Plan.Reason, environment).Hash(); err == nil {
+			_, _ = h.Write([]byte(rh)) // a hash takes everything
+		}
+	}
+	sum := hex.EncodeToString(h.Sum(nil))
+	name := "agents/idem/" + c.r.By.Subject.ID + "/" + key
+	if b, err := rt.d.Store.GetRecord(name); err == nil {
+		var old idempotent
+		if json.Unmarshal(b, &old) == nil && c.now.Sub(old.At) < keyTTL {
+			if first := rt.tracked(old.Run); first != nil && old.Hash == sum {
+				return first, true
+			}
+			c.refuse("IdempotencyConflict", "another goal was dropped with this idempotency key", map[string]any{"first_run": old.Run, "runtime_code": "IDEMPOTENCY_REPLAY"})
+			c.emit(record.EmitterRuntime, record.IdempotencyKeyReplayDetected, nil, map[string]any{"first_run": old.Run})
+			return nil, true
+		}
+	}
+	c.r.Key = key
+	if b, err := json.Marshal(idempotent{c.r.ID, sum, c.now}); err == nil {
+		tx.PutRecord(name, b)
+	}
+	return nil, false
+}

@@ -1,0 +1,271 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/agents/translate"
+	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects"
+	"github.com/ai-os-dot-net/aios/policy"
+	"github.com/ai-os-dot-net/aios/policy/approval"
+)
+
+// Write takes what was written to a control file of a run: answer, approval, cancel,
+// rollback.
+func (rt *Runtime) Write(ctx context.Context, by Submitter, run, file string, data []byte) error {
+	l, own := rt.visible(by, run)
+	if l == nil {
+		return ErrNotFound
+	}
+	text := strings.TrimSpace(string(data))
+	if file != "approval" && !own {
+		return ErrDenied
+	}
+	var err error
+	switch file {
+	case "approval":
+		err = rt.approve(l, by, text)
+	case "answer":
+		err = rt.answer(ctx, l, text)
+	case "cancel":
+		if text != "1" {
+			return fmt.Errorf("write 1: %w", ErrInvalid)
+		}
+		err = rt.cancel(l)
+	case "rollback":
+		if text != "1" {
+			return fmt.Errorf("write 1: %w", ErrInvalid)
+		}
+		err = rt.takeBack(ctx, l, by)
+	default:
+		return ErrDenied
+	}
+	if err == nil && !l.now().Terminal() {
+		rt.drive(l)
+	}
+	return err
+}
+
+// pending is the action that an approval is asked for; with several, the first.
+func pending(r *Run) *Action {
+	for _, a := range r.Actions {
+		if a.State == ApprovalPending && a.Approval != nil {
+			return a
+		}
+	}
+	return nil
+}
+
+// approve reads `grant <hash>` or `deny <reason>`.
+func (rt *Runtime) approve(l *tracked, by Submitter, text string) error {
+	word, rest, _ := strings.Cut(text, " ")
+	rest = strings.TrimSpace(rest)
+	if by.Subject.IsAI {
+		return rt.aiApproval(l, by)
+	}
+	return rt.step(l, func(c *change) error {
+		a := pending(c.r)
+		if word == "grant" {
+			for _, x := range c.r.Actions {
+				if x.State == ApprovalPending && x.Approval != nil && x.RequestHash == rest {
+					a = x
+				}
+			}
+		}
+		if a == nil {
+			return fmt.Errorf("nothing waits for an approval: %w", ErrInvalid)
+		}
+		switch word {
+		case "grant":
+			if err := a.Approval.Grant(by.Subject, rest, rt.d.ApprovalKey, c.now); err != nil {
+				return approvalError(err)
+			}
+			if a.Approval.State != approval.Granted {
+				c.event(a, string(ApprovalPending), "one of two approvals is there")
+				return nil
+			}
+			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "binding_id": a.Approval.Binding.ID})
+			must(a.move(Approved, false))
+			must(a.move(Queued, false))
+			c.event(a, string(Queued), "approved by "+by.Subject.ID)
+		case "deny":
+			if err := a.Approval.Deny(by.Subject, rest); err != nil {
+				return approvalError(err)
+			}
+			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalDenied, a, map[string]any{"approval_request_id": a.Approval.ID, "message": rest})
+			c.fail(a, &Failure{Code: "ApprovalDenied", Message: "denied by " + by.Subject.ID + ": " + rest})
+			c.dropRest(a)
+			c.finish()
+		default:
+			return fmt.Errorf("write `grant <hash>` or `deny <reason>`: %w", ErrInvalid)
+		}
+		return nil
+	})
+}
+
+// aiApproval refuses an AI, and leaves a record of that it tried.
+func (rt *Runtime) aiApproval(l *tracked, by Submitter) error {
+	err := rt.step(l, func(c *change) error {
+		c.event(nil, c.r.State(), "AiSelfApprovalAttempted")
+		if t, err := record.Parse("AI_SELF_APPROVAL_ATTEMPTED"); err == nil && t.MayEmit(record.EmitterApproval) {
+			c.emitAs(by.Subject.ID, true, record.EmitterApproval, t, pending(c.r), map[string]any{})
+		}
+		return nil
+	})
+	return errors.Join(fmt.Errorf("%w: %w", ErrDenied, approval.ErrAIApproval), err)
+}
+
+func approvalError(err error) error {
+	if errors.Is(err, approval.ErrHash) || errors.Is(err, approval.ErrTransition) || errors.Is(err, approval.ErrExpired) {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return fmt.Errorf("%w: %w", ErrDenied, err)
+}
+
+// expire ends approvals whose time is over (T9).
+func (rt *Runtime) expire(l *tracked, now time.Time) error {
+	due := false
+	for _, a := range l.now().Actions {
+		due = due || a.State == ApprovalPending && a.Approval != nil && !now.Before(a.Approval.ExpiresAt)
+	}
+	if !due {
+		return nil
+	}
+	err := rt.step(l, func(c *change) error {
+		for _, a := range c.r.Actions {
+			if a.State == ApprovalPending && a.Approval.Expire(c.now) {
+				c.emit(record.EmitterApproval, record.ApprovalExpired, a, map[string]any{"approval_request_id": a.Approval.ID})
+				c.fail(a, &Failure{Code: "ApprovalExpired", Message: "nobody approved it in time", Retryable: true})
+				c.dropRest(a)
+			}
+		}
+		c.finish()
+		return nil
+	})
+	if err == nil && !l.now().Terminal() {
+		rt.drive(l)
+	}
+	return err
+}
+
+// answer goes on with a goal that was unclear.
+func (rt *Runtime) answer(ctx context.Context, l *tracked, text string) error {
+	return rt.step(l, func(c *change) error {
+		if c.r.Word != runAsking || len(c.r.Questions) == 0 {
+			return fmt.Errorf("nothing is asked: %w", ErrInvalid)
+		}
+		given, err := translate.ParseAnswer(text, c.r.Questions)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		if c.r.Answers == nil {
+			c.r.Answers = map[string]string{}
+		}
+		for id, v := range given {
+			c.r.Answers[id] = v
+		}
+		q := rt.request(c, string(c.r.Doc))
+		res, err := rt.d.Translator.Translate(ctx, q)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrInvalid, err)
+		}
+		c.r.Word = runReceived
+		c.translated(res)
+		if res.Status == translate.Ready {
+			c.r.Plan = res.Plan(c.r.Intent, c.r.PlanID)
+			rt.begin(ctx, c)
+		}
+		c.finish()
+		return nil
+	})
+}
+
+// cancel ends what has not begun (S0.1 T5).
+func (rt *Runtime) cancel(l *tracked) error {
+	return rt.step(l, func(c *change) error {
+		if c.r.Terminal() {
+			return errNothing
+		}
+		f := &Failure{Code: "Cancelled", Message: "cancelled by its submitter"}
+		if len(c.r.Actions) == 0 {
+			c.r.Word, c.r.Failure = runRefused, f
+		}
+		for _, a := range c.r.Actions {
+			switch a.State {
+			case ApprovalPending:
+				if a.Approval != nil {
+					a.Approval.State, a.Approval.DenialReason = approval.Denied, approval.Superseded
+				}
+				c.fail(a, f)
+			case Queued:
+				c.fail(a, f)
+			}
+		}
+		for _, a := range c.r.Actions {
+			if a.Failure == f {
+				c.dropRest(a)
+				break
+			}
+		}
+		for _, a := range c.r.Actions {
+			if a.State == Verifying && c.r.Plan.Atomic && c.r.Failure == f {
+				rt.failExecution(c, a, f)
+				break
+			}
+		}
+		c.finish()
+		return nil
+	})
+}
+
+// takeBack undoes a run that succeeded, as a run of its own whose parent it is: the
+// earlier one stays what it was (S0.1 §6: SUCCEEDED is final).
+func (rt *Runtime) takeBack(ctx context.Context, l *tracked, by Submitter) error {
+	r := l.now()
+	if r.State() != string(Succeeded) || len(r.Txns) == 0 {
+		return fmt.Errorf("there is nothing to take back: %w", ErrInvalid)
+	}
+	for g := range r.Txns {
+		if r.Reverted[g] {
+			return fmt.Errorf("it was taken back before: %w", ErrInvalid)
+		}
+	}
+	for i := len(r.Actions) - 1; i >= 0; i-- {
+		g := r.Actions[i].Group
+		id, err := objects.ParseID(r.Txns[g])
+		if err != nil || l.now().Reverted[g] {
+			continue
+		}
+		action := newID("act", rt.d.Now())
+		err = rt.stepIn(l, func(c *change, tx *objects.Tx) (*objects.Tx, error) {
+			if err := tx.Discard(); err != nil {
+				return nil, err
+			}
+			a := c.r.Actions[i]
+			d, f := rt.ask(c, &Action{ID: action, Step: a.Step, RequestHash: "undo:" + a.RequestHash}, func(q policy.Request) policy.Decision {
+				q.Action = "aiosfs.pointer.rollback"
+				return rt.d.Kernel.Evaluate(ctx, q)
+			})
+			if f != nil || d.Outcome != policy.Allow && d.Outcome != policy.RequireApproval {
+				return nil, fmt.Errorf("%w: policy does not allow the rollback (%s)", ErrDenied, d.ReasonCode)
+			}
+			if d.Outcome == policy.RequireApproval && !by.Subject.Admin && !by.Subject.SingleOperator {
+				return nil, fmt.Errorf("%w: the rollback needs an approval; drop a goal for it", ErrDenied)
+			}
+			c.r.Reverted[g] = true
+			c.emit(record.EmitterRuntime, record.RollbackCompleted, &Action{ID: action, Step: a.Step, RequestHash: a.RequestHash, Decision: &d}, map[string]any{"transaction_id": id.String(), "parent_action_id": a.ID})
+			c.event(nil, c.r.State(), "its effects were taken back by "+action)
+			var put error
+			_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), id, action, func(tx *objects.Tx) { put = c.put(tx) })
+			return nil, errors.Join(put, err)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

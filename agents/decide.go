@@ -1,0 +1,261 @@
+package agents
+
+import (
+	"context"
+	"errors"
+	"path"
+
+	"github.com/ai-os-dot-net/aios/agents/adapter"
+	"github.com/ai-os-dot-net/aios/agents/adapter/aiosfs"
+	"github.com/ai-os-dot-net/aios/agents/plan"
+	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects"
+	"github.com/ai-os-dot-net/aios/policy"
+	"github.com/ai-os-dot-net/aios/policy/approval"
+)
+
+// environment is where actions happen (S0.1 §4).
+const environment = "local"
+
+// The outcomes of a rollback (S10.1 §7), and the mark of one that is still due.
+const (
+	rollbackNone   = "NOT_ATTEMPTED"
+	rollbackNA     = "NOT_APPLICABLE"
+	rollbackDone   = "SUCCEEDED"
+	rollbackFailed = "FAILED"
+	rollbackDue    = "DUE"
+)
+
+// begin makes the plan's steps into actions and asks policy about each.
+func (rt *Runtime) begin(ctx context.Context, c *change) {
+	c.r.Word = ""
+	group := -1
+	for i, s := range c.r.Plan.Steps {
+		sv, known := rt.kinds[s.Action]
+		_, stages := sv.adapter.(adapter.Stager)
+		if prev := i - 1; i == 0 || !c.r.Plan.Atomic || !stages || !rt.stages(c.r.Plan.Steps[prev]) {
+			group++
+		}
+		a := &Action{ID: newID("act", c.now), Step: s, State: Created, Rollback: rollbackNone, Group: group}
+		c.r.Actions = append(c.r.Actions, a)
+		var err error
+		if a.RequestHash, err = s.Request(c.r.By.Subject.ID, c.r.Plan.Reason, environment).Hash(); err != nil {
+			c.invalid(a, "EnvelopeMalformed", err.Error())
+			continue
+		}
+		c.emit(record.EmitterRuntime, record.ActionReceived, a, map[string]any{"kind": string(c.r.Plan.Mode)})
+		if !known {
+			c.invalid(a, "UnknownAdapter", "no adapter carries out "+s.Action+" here")
+			continue
+		}
+		c.emit(record.EmitterRuntime, record.ActionValidated, a, map[string]any{"outcome": "PASSED"})
+		c.event(a, string(Created), "")
+		if c.r.Plan.Mode == plan.Validate {
+			must(a.move(Succeeded, true))
+			continue
+		}
+		must(a.move(PolicyPending, false))
+		rt.decide(ctx, c, a)
+	}
+	for _, a := range c.r.Actions {
+		if a.State.Terminal() && a.State != Succeeded {
+			c.dropRest(a)
+			break
+		}
+	}
+	rt.describe(ctx, c)
+}
+
+func (rt *Runtime) stages(s plan.Step) bool {
+	_, ok := rt.kinds[s.Action].adapter.(adapter.Stager)
+	return ok
+}
+
+// must stops at a transition that this package's own code got wrong.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+func (c *change) invalid(a *Action, code, message string) {
+	c.emit(record.EmitterRuntime, record.ActionValidated, a, map[string]any{"outcome": "FAILED", "error_code": code})
+	c.fail(a, &Failure{Code: code, Message: message})
+}
+
+// fail moves an action to FAILED with its reason.
+func (c *change) fail(a *Action, f *Failure) {
+	must(a.move(Failed, false))
+	a.Failure = f
+	if c.r.Failure == nil {
+		c.r.Failure = f
+	}
+	c.emit(record.EmitterRuntime, record.ExecutionFailed, a, map[string]any{"error_code": f.Code, "message": f.Message})
+	c.event(a, string(Failed), f.Code)
+}
+
+// dropRest ends what waits, in an atomic run, when one of its actions came to
+// nothing; otherwise what depends on that action.
+func (c *change) dropRest(failed *Action) {
+	gone := map[string]bool{failed.Step.ID: true}
+	for _, a := range c.r.Actions {
+		if a == failed || a.State.Terminal() {
+			continue
+		}
+		depends := c.r.Plan.Atomic
+		for _, id := range a.Step.After {
+			depends = depends || gone[id]
+		}
+		if !depends {
+			continue
+		}
+		gone[a.Step.ID] = true
+		switch a.State {
+		case PolicyPending:
+			continue // it is being decided
+		case Approved:
+			must(a.move(Queued, false))
+		}
+		if a.Approval != nil && a.Approval.State == approval.Awaiting {
+			a.Approval.State, a.Approval.DenialReason = approval.Denied, approval.Superseded
+		}
+		c.fail(a, &Failure{Code: "DEPENDENCY_UNREADY", Message: "another action of this goal came to nothing: " + failed.Step.ID})
+	}
+}
+
+// paths are the places in the tree that a step is about, the target first.
+func paths(s plan.Step, by Submitter) []string {
+	var out []string
+	if p, ok := s.Target["path"].(string); ok {
+		out = append(out, aiosfs.Rooted(by.Subject, p))
+	}
+	if p, ok := s.Params["to"].(string); ok {
+		out = append(out, aiosfs.Rooted(by.Subject, p))
+	}
+	if g, ok := s.Target["group"].(string); ok && len(out) == 0 {
+		out = append(out, "groups/"+g)
+	}
+	return out
+}
+
+// ask asks policy about every place of an action; the strictest answer counts.
+func (rt *Runtime) ask(c *change, a *Action, one func(policy.Request) policy.Decision) (policy.Decision, *Failure) {
+	sv := rt.kinds[a.Step.Action]
+	risk := policy.Risk(a.Step.Risk)
+	q := policy.Request{ActionID: a.ID, RequestHash: a.RequestHash, Action: a.Step.Action, Class: sv.kind.Class, Subject: c.r.By.Subject,
+		Claimed: risk, Template: sv.kind.Risk.Or(risk), Environment: environment, DryRun: string(c.r.Plan.Mode), SandboxProfile: a.Step.SandboxProfile,
+		HourUTC: c.now.Hour(), Weekday: c.now.Weekday().String()}
+	q.Recursive, _ = a.Step.Params["recursive"].(bool)
+	places := paths(a.Step, c.r.By)
+	if len(places) == 0 || a.Step.Target["path"] == nil {
+		q.Target = policy.Target{Fields: a.Step.Target}
+		return one(q), nil
+	}
+	var worst policy.Decision
+	for i, p := range places {
+		t, err := rt.d.Resolver.Resolve(p)
+		if err != nil {
+			f := &Failure{Code: "InvalidTargetPath", Message: err.Error(), Details: map[string]any{"path": "/aios/" + p}}
+			var re *ResolveError
+			if errors.As(err, &re) {
+				f.Details["resolution"], f.Details["segment"] = re.Code, re.Segment
+			}
+			return worst, f
+		}
+		q.Target, q.Objects = t, nil
+		if q.Target.Fields == nil {
+			q.Target.Fields = a.Step.Target
+		}
+		if at, err := rt.d.Store.Resolve(p); err == nil && !at.Object.IsZero() {
+			if o, err := rt.d.Store.Object(at.Object); err == nil {
+				q.Objects = []policy.ObjectFacts{{ID: o.ID.String(), PrivacyClass: o.Class, Kind: o.Kind, LifecycleState: o.State, CreatedBy: o.CreatedBy}}
+			}
+		} else if err != nil && !errors.Is(err, objects.ErrNotFound) && !errors.Is(err, objects.ErrNotDir) {
+			return worst, &Failure{Code: "EnrichmentUnavailable", Message: err.Error(), Retryable: true}
+		}
+		if i > 0 {
+			// The kernel keeps answers by hash; another place is another question.
+			q.RequestHash = ""
+		}
+		d := one(q)
+		d.RequestHash = a.RequestHash
+		if i == 0 || d.Outcome > worst.Outcome || d.Outcome < policy.Allow {
+			worst = d
+		}
+	}
+	return worst, nil
+}
+
+// decide asks policy and moves the action on (T4 to T6, T12).
+func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
+	d, f := rt.ask(c, a, func(q policy.Request) policy.Decision {
+		if c.r.Plan.Mode == plan.Simulate {
+			return rt.d.Kernel.Simulate(ctx, q)
+		}
+		return rt.d.Kernel.Evaluate(ctx, q)
+	})
+	if f != nil {
+		// The place does not exist in the lattice: nothing that could be allowed.
+		d = policy.Decision{ID: newID("poldec", c.now), ActionID: a.ID, RequestHash: a.RequestHash, Outcome: policy.Deny,
+			ReasonCode: policy.EnrichmentUnavailable, ReasonMessage: f.Message, BundleVersion: rt.d.Kernel.Info().BundleVersion, EvaluatedAt: c.now}
+	}
+	a.Decision = &d
+	told := map[string]any{"decision": d.Outcome.String(), "reason_code": d.ReasonCode, "rule_id": d.RuleID, "bundle_version": d.BundleVersion, "snapshot_id": d.SnapshotID}
+	c.emit(record.EmitterPolicy, record.PolicyDecision, a, told)
+	for _, name := range d.ExtraRecords {
+		t, err := record.Parse(name)
+		if err != nil || !t.MayEmit(record.EmitterPolicy) {
+			rt.d.Logger.Warn("policy asks for a record that it may not make", "type", name)
+			continue
+		}
+		c.emit(record.EmitterPolicy, t, a, map[string]any{"reason_code": d.ReasonCode, "path": path.Join(paths(a.Step, c.r.By)...)})
+	}
+	c.emit(record.EmitterRuntime, record.ActionPolicyDecision, a, map[string]any{"decision": d.Outcome.String(), "reason_code": d.ReasonCode})
+	switch {
+	case d.Outcome == policy.Allow:
+		must(a.move(Approved, false))
+		must(a.move(Queued, false))
+		c.event(a, string(Queued), d.ReasonCode)
+	case d.Outcome == policy.RequireApproval && c.r.Plan.Mode == plan.Simulate:
+		must(a.move(ApprovalPending, false)) // nothing happens that would need one
+		must(a.move(Approved, false))
+		must(a.move(Queued, false))
+		c.event(a, string(Queued), "a live run would ask for an approval")
+	case d.Outcome == policy.RequireApproval:
+		must(a.move(ApprovalPending, false))
+		rt.askApproval(c, a)
+	default:
+		must(a.move(PolicyDenied, false))
+		a.Failure = &Failure{Code: "PolicyDenied", Message: d.ReasonMessage, Details: map[string]any{"reason_code": d.ReasonCode, "rule_id": d.RuleID, "hard_deny": d.HardDeny}}
+		if f != nil {
+			a.Failure = f
+		}
+		if c.r.Failure == nil {
+			c.r.Failure = a.Failure
+		}
+		c.event(a, string(PolicyDenied), d.ReasonCode)
+	}
+}
+
+// askApproval puts the question to people.
+func (rt *Runtime) askApproval(c *change, a *Action) {
+	d, s := a.Decision, c.r.By.Subject
+	ttl := d.Approval.TTLSeconds
+	if ttl == 0 {
+		ttl = 300
+	}
+	q, err := approval.New(approval.Request{ActionID: a.ID, DecisionID: d.ID, RequestHash: a.RequestHash, BundleVersion: d.BundleVersion,
+		Proposer: s.ID, ProposerUID: c.r.By.UID, ProposerAI: s.IsAI, ProposerGroup: s.PrimaryGroup,
+		Classes: d.Approval.ApproverClasses, Strength: d.Approval.Strength, TTLSeconds: ttl}, d.HardDeny, c.now)
+	if err == nil {
+		err = q.Deliver(c.now)
+	}
+	if err != nil {
+		c.fail(a, &Failure{Code: "ApprovalDenied", Message: err.Error()})
+		return
+	}
+	a.Approval = q
+	c.emit(record.EmitterApproval, record.ApprovalRequested, a, map[string]any{"approval_request_id": q.ID, "strength": q.Strength, "ttl_seconds": q.TTLSeconds})
+	c.emit(record.EmitterApproval, record.ApprovalDelivered, a, map[string]any{"approval_request_id": q.ID, "expires_at": q.ExpiresAt})
+	c.event(a, string(ApprovalPending), q.ID)
+}

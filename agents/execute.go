@@ -1,0 +1,334 @@
+package agents
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/ai-os-dot-net/aios/agents/adapter"
+	"github.com/ai-os-dot-net/aios/agents/plan"
+	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects"
+	"github.com/ai-os-dot-net/aios/policy"
+)
+
+// advance makes the next durable step of a run; false when it waits or is over.
+// Which step that is follows from the record alone, so that a restart goes on where
+// the last commit left it.
+func (rt *Runtime) advance(l *tracked) (bool, error) {
+	r := l.now()
+	if r.Terminal() || len(r.Actions) == 0 {
+		return false, nil
+	}
+	has := func(s State) *Action {
+		for _, a := range r.Actions {
+			if a.State == s {
+				return a
+			}
+		}
+		return nil
+	}
+	for _, a := range r.Actions {
+		if a.Rollback == rollbackDue {
+			return true, rt.rollBack(l)
+		}
+	}
+	if a := has(Executing); a != nil {
+		return true, rt.step(l, func(c *change) error {
+			x := c.r.action(a.ID)
+			x.CrashSeen = true
+			rt.failExecution(c, x, &Failure{Code: "AdapterCrashed", Message: "the runtime stopped while this was under way", Retryable: true,
+				Details: map[string]any{"reason": "ADAPTER_PANIC", "crash_recovery_observed": true}})
+			return nil
+		})
+	}
+	if has(ApprovalPending) != nil || has(OverridePending) != nil {
+		return false, nil
+	}
+	verifying, queued := has(Verifying), has(Queued)
+	switch {
+	case verifying != nil && (queued == nil || !r.Plan.Atomic):
+		return true, rt.verify(l, verifying.Group)
+	case queued != nil:
+		return true, rt.execute(l, queued.Group)
+	}
+	// Everything is over, and only the mark is missing.
+	return true, rt.step(l, func(c *change) error { c.finish(); return nil })
+}
+
+func (r *Run) action(id string) *Action {
+	for _, a := range r.Actions {
+		if a.ID == id {
+			return a
+		}
+	}
+	return nil
+}
+
+func (r *Run) group(n int) []*Action {
+	return slices.DeleteFunc(slices.Clone(r.Actions), func(a *Action) bool { return a.Group != n })
+}
+
+// adapterRequest is all that an adapter gets to know.
+func (rt *Runtime) adapterRequest(r *Run, a *Action) adapter.Request {
+	q := adapter.Request{ActionID: a.ID, Step: a.Step, Subject: r.By.Subject, UID: r.By.UID, GID: r.By.GID, Groups: slices.Clone(r.By.Groups)}
+	cat := rt.d.Identity.Catalog()
+	for _, id := range r.By.Subject.Memberships {
+		if g, ok := cat.Group(id); ok && g.GID != 0 {
+			q.Groups = append(q.Groups, g.GID)
+		}
+	}
+	return q
+}
+
+// preDispatch is the eight checks of S10.1 §6.1 as far as a binding, a bundle and
+// a sandbox are involved; nil when the action may run.
+func (rt *Runtime) preDispatch(c *change, a *Action) *Failure {
+	hash, err := a.Step.Request(c.r.By.Subject.ID, c.r.Plan.Reason, environment).Hash()
+	if err != nil || hash != a.RequestHash || a.Decision == nil || a.Decision.RequestHash != hash {
+		c.emit(record.EmitterRuntime, record.BindingVoidedActionRevised, a, map[string]any{"was": a.RequestHash, "is": hash})
+		return &Failure{Code: "BINDING_VOIDED_ACTION_REVISED", Message: "the action is not the one that was decided on"}
+	}
+	if c.r.Plan.Mode != plan.Simulate && rt.d.Kernel.Info().BundleVersion != a.Decision.BundleVersion {
+		d, f := rt.ask(c, a, func(q policy.Request) policy.Decision { return rt.d.Kernel.Simulate(rt.ctx, q) })
+		if f != nil || d.Outcome == policy.Deny || d.Outcome == policy.RequireApproval && a.Approval == nil {
+			return &Failure{Code: "BINDING_EXPIRED", Message: "the policy changed, and does not allow this any more"}
+		}
+	}
+	if a.Approval != nil {
+		if err := a.Approval.Consume(a.RequestHash, rt.d.ApprovalKey.Public().(ed25519.PublicKey), c.now); err != nil {
+			return &Failure{Code: "BINDING_EXPIRED", Message: err.Error()}
+		}
+		c.emit(record.EmitterApproval, record.ApprovalConsumed, a, map[string]any{"approval_request_id": a.Approval.ID, "binding_id": a.Approval.Binding.ID})
+	}
+	if a.State != Queued {
+		return &Failure{Code: "LIFECYCLE_ILLEGAL_TRANSITION", Message: "it is " + string(a.State)}
+	}
+	must(a.move(Executing, false))
+	a.Attempts++
+	a.Dispatch = rt.dispatch(c.r, a)
+	profile := map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "dispatch_kind": a.Dispatch}
+	c.orphan(record.EmitterRuntime, "SANDBOX_PROFILE_APPLIED", a, map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile})
+	c.emit(record.EmitterRuntime, record.ActionDispatched, a, profile)
+	c.emit(record.EmitterAdapter, record.ExecutionStarted, a, map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "attempt": a.Attempts})
+	c.event(a, string(Executing), a.Dispatch)
+	return nil
+}
+
+// dispatch chooses the dispatch kind: the first that matches (S10.1 §3.2). What is
+// staged into a store transaction runs no code of anybody's and stays in process.
+func (rt *Runtime) dispatch(r *Run, a *Action) string {
+	switch {
+	case r.Plan.Mode == plan.Simulate:
+		return "DRY_RUN"
+	case r.By.Subject.IsAI, a.Decision.Risk.Privileged:
+		return "ISOLATED_SANDBOX"
+	}
+	return "IN_PROCESS_RPC"
+}
+
+// execute runs the actions of a group that are queued.
+func (rt *Runtime) execute(l *tracked, group int) error {
+	first := l.now().group(group)[0]
+	if l.now().Plan.Mode == plan.Simulate {
+		return rt.step(l, func(c *change) error { return rt.simulate(rt.ctx, c, group) })
+	}
+	if _, ok := rt.kinds[first.Step.Action].adapter.(adapter.Stager); ok {
+		rt.execLock.Lock()
+		defer rt.execLock.Unlock()
+		return rt.executeStaged(l, group)
+	}
+	return rt.executeOutside(l, first.ID)
+}
+
+// executeStaged puts a group's changes of objects, the run's record and the evidence
+// into one commit.
+func (rt *Runtime) executeStaged(l *tracked, group int) error {
+	var failed *Action
+	var why *Failure
+	var after []func()
+	err := rt.stepIn(l, func(c *change, tx *objects.Tx) (*objects.Tx, error) {
+		todo := c.r.group(group)
+		if !slices.ContainsFunc(todo, func(a *Action) bool { return a.State == Queued }) {
+			return tx, errNothing // it was cancelled meanwhile
+		}
+		if err := tx.Discard(); err != nil {
+			return nil, err
+		}
+		tx = rt.d.Store.Begin(c.r.cred(), todo[0].ID)
+		b := &adapter.Batch{Store: rt.d.Store, Tx: tx, Pending: map[string]adapter.Pending{}}
+		for _, a := range todo {
+			if a.State != Queued {
+				continue
+			}
+			if f := rt.preDispatch(c, a); f != nil {
+				failed, why = a, f
+				break
+			}
+			ctx, cancel := context.WithTimeout(rt.ctx, rt.kinds[a.Step.Action].kind.Timeout)
+			out, err := rt.stage(ctx, b, c.r, a)
+			cancel()
+			if err != nil {
+				failed, why = a, executionFailure(err)
+				break
+			}
+			a.Output = out
+			must(a.move(Verifying, false))
+			c.orphan(record.EmitterAdapter, "AIOSFS_TRANSACTION_COMMITTED", a, map[string]any{"outcome": "SUCCEEDED", "transaction_id": tx.ID().String(), "output": out.Data})
+			c.event(a, string(Verifying), tx.ID().String())
+		}
+		if failed != nil {
+			return nil, errors.Join(errExecution, tx.Discard())
+		}
+		c.r.Txns[group] = tx.ID().String()
+		after = b.After
+		if err := rt.at("commit"); err != nil {
+			return nil, errors.Join(err, tx.Discard())
+		}
+		if err := c.put(tx); err != nil {
+			return nil, errors.Join(err, tx.Discard())
+		}
+		if _, err := tx.Commit(rt.ctx); err != nil {
+			if rt.d.Store.Health() != nil || rt.ctx.Err() != nil {
+				return nil, err
+			}
+			failed, why = todo[0], executionFailure(err)
+			return nil, errExecution
+		}
+		return nil, nil
+	})
+	if errors.Is(err, errExecution) {
+		// Nothing happened: the queued run is as it was, and fails with the reason.
+		id := failed.ID
+		return rt.step(l, func(c *change) error {
+			rt.failExecution(c, c.r.action(id), why)
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	for _, f := range after {
+		f()
+	}
+	return rt.at("executed")
+}
+
+var errExecution = errors.New("the execution failed")
+
+// stage calls the adapter; a panic of it is a failure of the action.
+func (rt *Runtime) stage(ctx context.Context, b *adapter.Batch, r *Run, a *Action) (out adapter.Output, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = adapter.Fail("AdapterCrashed", "the adapter panicked: %v", p)
+		}
+	}()
+	return rt.kinds[a.Step.Action].adapter.(adapter.Stager).Stage(ctx, b, rt.adapterRequest(r, a))
+}
+
+// executeOutside runs one action that reaches outside the store: that it started is
+// durable before it does.
+func (rt *Runtime) executeOutside(l *tracked, id string) error {
+	var why *Failure
+	err := rt.step(l, func(c *change) error {
+		a := c.r.action(id)
+		if a.State != Queued {
+			return errNothing // it was cancelled meanwhile
+		}
+		if f := rt.preDispatch(c, a); f != nil {
+			why = f
+			rt.failExecution(c, a, f)
+		}
+		return nil
+	})
+	if err != nil || why != nil {
+		return err
+	}
+	if err := rt.at("executing"); err != nil {
+		return err
+	}
+	a := l.now().action(id)
+	if a.State != Executing {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(rt.ctx, rt.kinds[a.Step.Action].kind.Timeout)
+	defer cancel()
+	out, failure := rt.run(ctx, l.now(), a)
+	return rt.step(l, func(c *change) error {
+		a := c.r.action(id)
+		if failure != nil {
+			rt.failExecution(c, a, executionFailure(failure))
+			return nil
+		}
+		a.Output = out
+		must(a.move(Verifying, false))
+		c.emit(record.EmitterAdapter, record.ExecutionCompleted, a, map[string]any{"outcome": "SUCCEEDED", "changed": out.Changed})
+		c.event(a, string(Verifying), "")
+		return nil
+	})
+}
+
+func (rt *Runtime) run(ctx context.Context, r *Run, a *Action) (out adapter.Output, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = adapter.Fail("AdapterCrashed", "the adapter panicked: %v", p)
+		}
+	}()
+	x, ok := rt.kinds[a.Step.Action].adapter.(adapter.Executor)
+	if !ok {
+		return out, adapter.Fail("ADAPTER_NOT_DISPATCHABLE", "the adapter of %s cannot execute", a.Step.Action)
+	}
+	return x.Execute(ctx, rt.adapterRequest(r, a))
+}
+
+func executionFailure(err error) *Failure {
+	f := &Failure{Code: "AdapterFailure", Message: err.Error(), Details: map[string]any{"reason": "ADAPTER_REFUSED"}}
+	var e *adapter.Error
+	switch {
+	case errors.As(err, &e):
+		f.Code, f.Retryable = e.Code, e.Retryable
+	case errors.Is(err, objects.ErrStale):
+		f.Code = "aiosfs.StaleBase"
+	case errors.Is(err, context.DeadlineExceeded):
+		f.Code, f.Retryable, f.Details["reason"] = "AdapterTimeout", true, "ADAPTER_TIMEOUT"
+	}
+	if len(f.Message) > 512 {
+		f.Message = f.Message[:512] // S0.1 §7
+	}
+	return f
+}
+
+// failExecution fails an action and, in an atomic run, everything with it: what
+// waits is dropped, what had effects is marked for its rollback.
+func (rt *Runtime) failExecution(c *change, a *Action, f *Failure) {
+	c.fail(a, f)
+	a.Rollback = rt.wayBack(c.r, a)
+	for _, o := range c.r.Actions {
+		if o.State == Verifying && (c.r.Plan.Atomic || o.Group == a.Group) {
+			c.fail(o, &Failure{Code: "DEPENDENCY_UNREADY", Message: fmt.Sprintf("taken back with %s", a.Step.ID)})
+			o.Rollback = rt.wayBack(c.r, o)
+		}
+	}
+	c.dropRest(a)
+	for _, o := range c.r.Actions {
+		if o.Rollback == rollbackDue {
+			c.emit(record.EmitterRuntime, record.RollbackAttempted, o, map[string]any{"strategy": string(rt.kinds[o.Step.Action].kind.Rollback)})
+		}
+	}
+	c.finish()
+}
+
+// wayBack says what is to be done about an action's effects.
+func (rt *Runtime) wayBack(r *Run, a *Action) string {
+	switch k := rt.kinds[a.Step.Action].kind; {
+	case a.Attempts == 0 || k.Rollback == adapter.RollbackNone:
+		return rollbackNA
+	case k.Rollback == adapter.RollbackTransaction && r.Txns[a.Group] == "":
+		return rollbackNA
+	case k.Rollback == adapter.RollbackAdapter && a.Output.Rollback == nil:
+		return rollbackNA
+	}
+	return rollbackDue
+}

@@ -1,0 +1,344 @@
+package agents
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ai-os-dot-net/aios/agents/adapter"
+	"github.com/ai-os-dot-net/aios/agents/translate"
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/objects"
+	"github.com/ai-os-dot-net/aios/policy"
+	"github.com/ai-os-dot-net/aios/policy/identity"
+)
+
+// Kernel decides; *policy.Kernel is it.
+type Kernel interface {
+	Evaluate(ctx context.Context, r policy.Request) policy.Decision
+	Simulate(ctx context.Context, r policy.Request) policy.Decision
+	Info() policy.Info
+}
+
+// Identity gives the identity catalogue in force.
+type Identity interface {
+	Catalog() *identity.Catalog
+}
+
+// ResolveError says why a path names no place, and at which segment (S4.1 §8).
+type ResolveError struct {
+	Code    string
+	Segment int // -1 where the whole path is meant
+	Message string
+}
+
+// Error gives the message.
+func (e *ResolveError) Error() string { return e.Message }
+
+// Resolver finds the place of a path, given from the tree's root without a leading
+// slash; its errors are *ResolveError.
+type Resolver interface {
+	Resolve(path string) (policy.Target, error)
+}
+
+// Deps is what the runtime works with; everything but Now and Logger is required.
+type Deps struct {
+	Store       *objects.Store
+	Log         *evidence.Log
+	Kernel      Kernel
+	Identity    Identity
+	Translator  *translate.Translator
+	Resolver    Resolver
+	Adapters    []adapter.Adapter
+	ApprovalKey ed25519.PrivateKey
+	Now         func() time.Time
+	Logger      *slog.Logger
+	// fail is called between durable steps; tests stop the runtime there.
+	fail func(point string) error
+}
+
+// Errors of a submission and of the run directory.
+var (
+	ErrBusy     = errors.New("an intent of that name is still running")
+	ErrNotFound = errors.New("no such run or file")
+	ErrDenied   = errors.New("not yours to decide")
+	ErrInvalid  = errors.New("it cannot be read as what this file takes")
+	ErrAgain    = errors.New("too many goals are waiting")
+	ErrClosed   = errors.New("the runtime is shutting down")
+)
+
+// IntentError is a document that was not accepted.
+type IntentError struct {
+	Code, Message string
+	Line, Column  int
+}
+
+// Error gives the code, the place and the message.
+func (e *IntentError) Error() string {
+	if e.Line > 0 {
+		return fmt.Sprintf("%s: line %d, column %d: %s", e.Code, e.Line, e.Column, e.Message)
+	}
+	return e.Code + ": " + e.Message
+}
+
+const (
+	workers   = 4                  // runs that are carried out at once
+	maxLive   = 256                // runs of one subject that may wait (S10.1 §11)
+	keepShown = 7 * 24 * time.Hour // how long a finished run stays in intents/ (contract §4)
+	keyTTL    = 24 * time.Hour     // of an idempotency key (S0.1 §3.3)
+)
+
+// tracked is a run in memory. The run itself is never changed: each durable step
+// replaces it.
+type tracked struct {
+	step    sync.Mutex // held by the one step that is under way
+	mu      sync.Mutex
+	run     *Run
+	changed chan struct{} // closed when run is replaced
+	driving bool
+	again   bool
+}
+
+func (t *tracked) get() (*Run, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.run, t.changed
+}
+
+func (t *tracked) now() *Run { r, _ := t.get(); return r }
+
+func (t *tracked) set(r *Run) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.run = r
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+// Runtime carries documents out. Its methods may be used concurrently.
+type Runtime struct {
+	d        Deps
+	kinds    map[string]served
+	mu       sync.Mutex
+	runs     map[string]*tracked // by run id
+	names    sync.Mutex          // held while a name or an idempotency key is claimed
+	ctx      context.Context
+	stop     context.CancelFunc
+	slots    chan struct{}
+	work     sync.WaitGroup
+	closed   bool
+	execLock sync.Mutex // plans that change objects run one after the other
+}
+
+type served struct {
+	adapter adapter.Adapter
+	kind    adapter.Kind
+}
+
+// New starts the runtime and goes on with what a restart interrupted.
+func New(ctx context.Context, d Deps) (*Runtime, error) {
+	if d.Store == nil || d.Log == nil || d.Kernel == nil || d.Identity == nil || d.Translator == nil || d.Resolver == nil || len(d.ApprovalKey) != ed25519.PrivateKeySize {
+		return nil, errors.New("start the action runtime: something that it needs is missing")
+	}
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	if d.Logger == nil {
+		d.Logger = slog.Default()
+	}
+	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, slots: make(chan struct{}, workers)}
+	rt.ctx, rt.stop = context.WithCancel(context.WithoutCancel(ctx))
+	for _, a := range d.Adapters {
+		for _, k := range a.Manifest().Kinds {
+			if _, twice := rt.kinds[k.Action]; twice {
+				return nil, fmt.Errorf("start the action runtime: two adapters serve %s", k.Action)
+			}
+			rt.kinds[k.Action] = served{a, k}
+		}
+	}
+	err := d.Store.ScanRecords(runPrefix, func(key string, b []byte) error {
+		r := &Run{}
+		if err := json.Unmarshal(b, r); err != nil {
+			return fmt.Errorf("run record %s: %w", key, err)
+		}
+		rt.runs[r.ID] = &tracked{run: r, changed: make(chan struct{})}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start the action runtime: %w", err)
+	}
+	for _, t := range rt.runs {
+		if !t.run.Terminal() {
+			rt.drive(t)
+		}
+	}
+	rt.work.Add(1)
+	go rt.tick()
+	return rt, nil
+}
+
+// Close stops taking documents and waits for the steps under way; runs that are not
+// over go on at the next start.
+func (rt *Runtime) Close() error {
+	rt.mu.Lock()
+	rt.closed = true
+	rt.mu.Unlock()
+	rt.stop()
+	rt.work.Wait()
+	return nil
+}
+
+// tick ends approvals whose time is over and moves old runs away.
+func (rt *Runtime) tick() {
+	defer rt.work.Done()
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-rt.ctx.Done():
+			return
+		case <-t.C:
+		}
+		now := rt.d.Now()
+		for _, l := range rt.all() {
+			r := l.now()
+			var err error
+			switch {
+			case !r.Terminal():
+				err = rt.expire(l, now)
+			case r.MovedTo == "" && now.Sub(r.Done) > keepShown:
+				err = rt.step(l, func(c *change) error { rt.moveAway(c.r); return nil })
+			}
+			if err != nil {
+				rt.d.Logger.Error("intents", "run", r.ID, "err", err)
+			}
+		}
+	}
+}
+
+func (rt *Runtime) all() []*tracked {
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	out := make([]*tracked, 0, len(rt.runs))
+	for _, t := range rt.runs {
+		out = append(out, t)
+	}
+	return out
+}
+
+// errNothing ends a step that found nothing to do.
+var errNothing = errors.New("nothing to do")
+
+// step makes one durable change of a run that touches no object.
+func (rt *Runtime) step(l *tracked, fn func(c *change) error) error {
+	return rt.stepIn(l, func(c *change, tx *objects.Tx) (*objects.Tx, error) { return tx, fn(c) })
+}
+
+func (rt *Runtime) stepIn(l *tracked, fn func(c *change, tx *objects.Tx) (*objects.Tx, error)) error {
+	l.step.Lock()
+	defer l.step.Unlock()
+	c, err := rt.change(l.now())
+	if err != nil {
+		return err
+	}
+	tx := rt.d.Store.Begin(c.r.cred(), "")
+	if tx, err = fn(c, tx); err != nil {
+		if errors.Is(err, errNothing) {
+			err = nil
+		}
+		return err
+	}
+	if tx == nil { // it was committed by fn
+		l.set(c.r)
+		return nil
+	}
+	if err := c.put(tx); err != nil {
+		return err
+	}
+	if _, err := tx.Commit(rt.ctx); err != nil {
+		return fmt.Errorf("write the run down: %w", err)
+	}
+	l.set(c.r)
+	return nil
+}
+
+// change copies a run for a step.
+func (rt *Runtime) change(r *Run) (*change, error) {
+	b, err := r.encode()
+	if err != nil {
+		return nil, err
+	}
+	n := &Run{Txns: map[int]string{}, Reverted: map[int]bool{}}
+	if err := json.Unmarshal(b, n); err != nil {
+		return nil, err
+	}
+	now := rt.d.Now().UTC()
+	if now.Before(r.Changed) {
+		now = r.Changed // times of a run never go back (S0.1 §6.7)
+	}
+	return &change{r: n, now: now}, nil
+}
+
+// drive carries a run on, in the background, until it waits or is over.
+func (rt *Runtime) drive(l *tracked) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.driving {
+		l.again = true
+		return
+	}
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	if rt.closed {
+		return
+	}
+	l.driving = true
+	rt.work.Add(1)
+	go func() {
+		defer rt.work.Done()
+		for {
+			rt.driveOnce(l)
+			l.mu.Lock()
+			if !l.again || rt.ctx.Err() != nil {
+				l.driving = false
+				l.mu.Unlock()
+				return
+			}
+			l.again = false
+			l.mu.Unlock()
+		}
+	}()
+}
+
+func (rt *Runtime) driveOnce(l *tracked) {
+	select {
+	case rt.slots <- struct{}{}:
+		defer func() { <-rt.slots }()
+	case <-rt.ctx.Done():
+		return
+	}
+	for rt.ctx.Err() == nil {
+		more, err := rt.advance(l)
+		if err != nil {
+			if rt.ctx.Err() == nil {
+				rt.d.Logger.Error("a run is paused until the next start", "run", l.now().ID, "err", err)
+			}
+			return
+		}
+		if !more {
+			return
+		}
+	}
+}
+
+func (rt *Runtime) at(point string) error {
+	if rt.d.fail != nil {
+		return rt.d.fail(point)
+	}
+	return nil
+}
