@@ -104,7 +104,7 @@ func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error
 		case dsl.Match:
 			e.words = p.Values[0].Text
 		case dsl.Under:
-			if under := strings.Trim(p.Values[0].Text, "/"); under != "" && c.belongs(under) {
+			if c.own(strings.Trim(p.Values[0].Text, "/")) {
 				r.Status = "COMPLETE"
 			}
 		}
@@ -194,7 +194,12 @@ func (e *execution) consider(ctx context.Context, o objects.Object, score float6
 		return nil
 	}
 	e.rows = append(e.rows, row)
-	// Sorting wants all rows; without it, what is beyond the limit need not be held.
+	// Of many rows only those that can be among the first are held.
+	if keep := e.q.Offset + e.q.Limit; e.q.Limit >= 0 && len(e.rows) >= 2*keep+1024 {
+		e.sort()
+		clear(e.rows[keep:])
+		e.rows = e.rows[:keep]
+	}
 	if e.q.Limit < 0 && len(e.rows) > maxRows+e.q.Offset {
 		return ErrTooLarge
 	}

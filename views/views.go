@@ -5,7 +5,7 @@
 // A Caller is who looks; nothing that he could not list and reach himself is shown
 // or counted. An Entry is one name in a view: a directory of the view, or a link
 // to the stored thing. A Row is what a query found. Every answer is checked against
-// the store at the moment of asking; nothing is shared between callers.
+// the store when a view is listed; nothing is shared between callers.
 package views
 
 import (
@@ -80,6 +80,7 @@ type Views struct {
 	// lastError holds the last message of a caller's wrong query, for
 	// views/query/.error; bounded by maxErrors.
 	lastError map[string]string
+	listings  map[string]listing
 }
 
 // maxErrors bounds the callers whose last message is kept.
@@ -101,7 +102,7 @@ func New(d Deps) *Views {
 			return objects.Classified
 		}
 	}
-	return &Views{d: d, lastError: map[string]string{}}
+	return &Views{d: d, lastError: map[string]string{}, listings: map[string]listing{}}
 }
 
 func callerKey(c Caller) string { return fmt.Sprintf("%d %s", c.UID, c.Subject.ID) }
@@ -128,6 +129,15 @@ var roots = []string{"kind", "labels", "query", "recent", "search"}
 // List lists a directory of the views; the empty path is views/ itself. Queries and
 // words can be asked for but are not listed.
 func (v *Views) List(ctx context.Context, c Caller, path []string) ([]Entry, error) {
+	list, err := v.list(ctx, c, path)
+	if err != nil {
+		return nil, err
+	}
+	v.keep(c, path, list)
+	return list, nil
+}
+
+func (v *Views) list(ctx context.Context, c Caller, path []string) ([]Entry, error) {
 	if len(path) == 0 {
 		return v.dirs(roots), nil
 	}
@@ -182,16 +192,7 @@ func (v *Views) Lookup(ctx context.Context, c Caller, path []string) (Entry, err
 		v.remember(c, err)
 		return Entry{}, err
 	}
-	list, err := v.List(ctx, c, dir)
-	if err != nil {
-		return Entry{}, err
-	}
-	for _, e := range list {
-		if e.Name == name {
-			return e, nil
-		}
-	}
-	return Entry{}, fmt.Errorf("%s: %w", strings.Join(path, "/"), ErrNotFound)
+	return v.named(ctx, c, dir, name)
 }
 
 func (v *Views) dirs(names []string) []Entry {

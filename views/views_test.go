@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -210,10 +211,11 @@ func TestAWrongQuerySaysWhereToItsCallerOnly(t *testing.T) {
 }
 
 func TestF54_WhatACallerCannotReachIsInNoView(t *testing.T) {
+	t.Log("proves: F-54")
 	b := open(t)
 	b.put(alice, "groups/family/shared/letter", "zebra crossing", 0o644, "zebra")
 	b.put(alice, "groups/local/shared/closed", "zebra crossing", 0o600)
-	private := b.put(alice, "groups/local/shared/x", "", 0o644)
+	b.put(alice, "groups/local/shared/x", "", 0o644)
 	if err := b.store.Unlink(objects.Cred{}, must1(b.store.Resolve("groups/local/shared")).Ino, "x"); err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +224,6 @@ func TestF54_WhatACallerCannotReachIsInNoView(t *testing.T) {
 	}
 	b.put(alice, "groups/local/shared/drawer/hidden", "zebra crossing", 0o644)
 	b.settle()
-	_ = private
 	family := "letter -> groups/family/shared/letter"
 	closed := "closed -> groups/local/shared/closed"
 	hidden := "hidden -> groups/local/shared/drawer/hidden"
@@ -253,6 +254,78 @@ func TestF54_WhatACallerCannotReachIsInNoView(t *testing.T) {
 	}
 	if counts["alice"] != 3 || counts["bob"] != 1 {
 		t.Error(counts)
+	}
+}
+
+func TestF54_StatusTellsNothingOfWhatIsHidden(t *testing.T) {
+	b := open(t)
+	b.put(alice, "groups/family/shared/letter", "", 0o644)
+	for _, c := range []struct {
+		who    Caller
+		query  string
+		status string
+	}{
+		{bob, `from objects`, "PARTIAL"},
+		{bob, `from objects where under "groups"`, "PARTIAL"},
+		{bob, `from objects where under "groups/family/shared"`, "PARTIAL"},
+		{bob, `from objects where under "groups/nowhere/shared"`, "PARTIAL"},
+		{bob, `from objects where under "groups/local/shared"`, "COMPLETE"},
+		{bob, `from objects where under "groups/local/users/carol"`, "PARTIAL"},
+		{alice, `from objects where under "groups/family/shared"`, "COMPLETE"},
+		{alice, `from objects where under "groups/family/users/alice"`, "COMPLETE"},
+	} {
+		r, err := b.v.Find(context.Background(), c.who, c.query)
+		if err != nil || r.Status != c.status {
+			t.Errorf("%s for uid %d: %q %v, want %s", c.query, c.who.UID, r.Status, err, c.status)
+		}
+	}
+}
+
+func TestADamagedIndexIsMadeAnew(t *testing.T) {
+	b := open(t)
+	b.put(alice, "groups/local/shared/one", "maple", 0o644)
+	b.settle()
+	b.stop()
+	if err := os.WriteFile(filepath.Join(b.dir, "index", "bleve", "index_meta.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.start()
+	b.settle()
+	b.want(alice, []string{"one -> groups/local/shared/one"}, "search", "maple")
+}
+
+func TestALimitHoldsTheFirstOfMany(t *testing.T) {
+	b := open(t)
+	dir := must1(b.store.Resolve("groups/local/shared")).Ino
+	for i := range 3000 {
+		_, h, err := b.store.Create(objects.Cred{UID: 1000}, dir, fmt.Sprintf("f%04d", (i*7919)%3000), 0o644, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := b.v.Find(context.Background(), alice, `from objects where kind = FILE order by name desc limit 3 offset 2`)
+	if err != nil || len(r.Rows) != 3 || r.Rows[0].Path != "groups/local/shared/f2997" || r.Rows[2].Path != "groups/local/shared/f2995" {
+		t.Fatalf("%v %v", r.Rows, err)
+	}
+	// A whole `ls -l` of the view is a listing and its lookups, not a scan for each.
+	began := time.Now()
+	list, err := b.v.List(context.Background(), alice, []string{"recent"})
+	one := time.Since(began)
+	if err != nil || len(list) != recentRows {
+		t.Fatal(len(list), err)
+	}
+	began = time.Now()
+	for _, e := range list {
+		if got, err := b.v.Lookup(context.Background(), alice, []string{"recent", e.Name}); err != nil || got.Link != e.Link {
+			t.Fatal(got, err)
+		}
+	}
+	t.Logf("recent/ of 3000 files: %v; its %d lookups: %v", one, len(list), time.Since(began))
+	if all := time.Since(began); all > 10*one+time.Second {
+		t.Errorf("lookups take %v", all)
 	}
 }
 

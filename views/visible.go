@@ -49,6 +49,16 @@ func (c Caller) belongs(path string) bool {
 	return group == "local" || group == c.Subject.PrimaryGroup || slices.Contains(c.Subject.Memberships, group)
 }
 
+// own tells whether the path lies in a scope that the caller belongs to: his home, or
+// a group of his without its members' homes.
+func (c Caller) own(path string) bool {
+	if home := c.Subject.Home(); home != "" && strings.HasPrefix(path+"/", home+"/") {
+		return true
+	}
+	parts := strings.SplitN(path, "/", 4)
+	return len(parts) >= 3 && parts[0] == "groups" && parts[2] != "users" && c.belongs(path)
+}
+
 // dir tells what the caller may do with a directory, with all above it.
 func (s *sight) dir(path string) dirSight {
 	if d, ok := s.dirs[path]; ok {
