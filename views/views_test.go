@@ -281,6 +281,37 @@ func TestF54_StatusTellsNothingOfWhatIsHidden(t *testing.T) {
 	}
 }
 
+func TestWhatIsGoneLeavesTheIndex(t *testing.T) {
+	b := open(t)
+	cred := objects.Cred{UID: 1000, GID: 1000}
+	dir := must1(b.store.Resolve("groups/local/shared")).Ino
+	b.put(alice, "groups/local/shared/gone", "willow", 0o644)
+	two := b.put(alice, "groups/local/shared/birch", "willow", 0o644)
+	if _, err := b.store.Link(cred, two.Ino, dir, "larch"); err != nil {
+		t.Fatal(err)
+	}
+	b.settle()
+	before, err := b.index.Count()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.list(alice, "search", "birch")); n != 1 {
+		t.Fatalf("%d hits before", n)
+	}
+	for _, n := range []string{"gone", "birch"} {
+		if err := b.store.Unlink(cred, dir, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.settle()
+	after, err := b.index.Count()
+	if err != nil || after != before-1 {
+		t.Errorf("%d documents after, %d before, %v", after, before, err)
+	}
+	b.want(alice, nil, "search", "birch")
+	b.want(alice, []string{"larch -> groups/local/shared/larch"}, "search", "larch willow")
+}
+
 func TestADamagedIndexIsMadeAnew(t *testing.T) {
 	b := open(t)
 	b.put(alice, "groups/local/shared/one", "maple", 0o644)

@@ -78,9 +78,21 @@ func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, a
 			last = began
 		}
 	}
+	unbound := false
 	for d := range named {
-		if a, err := x.o.Store.Lookup(d.Dir, d.Name); err == nil {
+		a, err := x.o.Store.Lookup(d.Dir, d.Name)
+		if err == nil {
 			inos[a.Ino] = true
+		}
+		unbound = unbound || err != nil
+	}
+	// A name that is gone does not tell what it named; the inode's own record does.
+	if unbound && !all {
+		if err := x.o.Store.ChangedSince(x.applied.Add(-slack), func(ino objects.Ino) bool {
+			inos[ino] = true
+			return true
+		}); err != nil {
+			return err
 		}
 	}
 	list := slices.Sorted(maps.Keys(inos))
@@ -120,8 +132,14 @@ func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, a
 	if !last.IsZero() {
 		batch.SetInternal([]byte("last"), []byte(last.UTC().Format(time.RFC3339Nano)))
 	}
-	if batch.Size() > 0 || !last.IsZero() {
-		return x.b.Batch(batch)
+	if batch.Size() == 0 && last.IsZero() {
+		return nil
+	}
+	if err := x.b.Batch(batch); err != nil {
+		return err
+	}
+	if last.After(x.applied) {
+		x.applied = last
 	}
 	return nil
 }

@@ -40,6 +40,8 @@ const (
 	// overlap is how far a catching up goes back behind the last indexed time:
 	// several epochs may share it.
 	overlap = 5 * time.Second
+	// slack is the same while the index follows: epochs are told in order.
+	slack = 10 * time.Millisecond
 	// gather is how long changes are collected before they are indexed.
 	gather = 50 * time.Millisecond
 	// page is how many hits are asked for at a time.
@@ -47,6 +49,10 @@ const (
 	// schema names the form of the documents; an index of another one is rebuilt.
 	schema = "1"
 )
+
+// config lets a batch return before it is on disk: what a crash takes of the index
+// takes the last indexed time with it, and is caught up.
+var config = map[string]any{"unsafe_batch": true}
 
 // Options says where the index lies and what it follows.
 type Options struct {
@@ -69,6 +75,8 @@ type Index struct {
 	stop   chan struct{}
 	wake   chan struct{}
 	done   sync.WaitGroup
+	// applied is the newest epoch that is in the index; only run's goroutine has it.
+	applied time.Time
 
 	mu      sync.Mutex
 	pending map[objects.Ino]bool
@@ -103,7 +111,7 @@ func Open(o Options) (*Index, error) {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, fmt.Errorf("open index: %w", err)
 		}
-		if b, err = bleve.NewUsing(dir, newMapping(), scorch.Name, scorch.Name, nil); err == nil {
+		if b, err = bleve.NewUsing(dir, newMapping(), scorch.Name, scorch.Name, config); err == nil {
 			err = b.SetInternal([]byte("schema"), []byte(schema))
 		}
 		if err != nil {
@@ -183,6 +191,7 @@ func (x *Index) catchUp() {
 			return true
 		})
 		x.all = err != nil
+		x.applied = t
 	}
 	x.signal()
 }
