@@ -43,6 +43,10 @@ func (rt *Runtime) begin(ctx context.Context, c *change) {
 			c.invalid(a, "EnvelopeMalformed", err.Error())
 			continue
 		}
+		if c.r.Plan.Mode == plan.Validate && known {
+			must(a.move(Succeeded, true)) // no policy, no adapter, no evidence (S10.1 §9)
+			continue
+		}
 		c.emit(record.EmitterRuntime, record.ActionReceived, a, map[string]any{"kind": string(c.r.Plan.Mode)})
 		if !known {
 			c.invalid(a, "UnknownAdapter", "no adapter carries out "+s.Action+" here")
@@ -50,10 +54,6 @@ func (rt *Runtime) begin(ctx context.Context, c *change) {
 		}
 		c.emit(record.EmitterRuntime, record.ActionValidated, a, map[string]any{"outcome": "PASSED"})
 		c.event(a, string(Created), "")
-		if c.r.Plan.Mode == plan.Validate {
-			must(a.move(Succeeded, true))
-			continue
-		}
 		must(a.move(PolicyPending, false))
 		rt.decide(ctx, c, a)
 	}
@@ -216,11 +216,6 @@ func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 		must(a.move(Approved, false))
 		must(a.move(Queued, false))
 		c.event(a, string(Queued), d.ReasonCode)
-	case d.Outcome == policy.RequireApproval && c.r.Plan.Mode == plan.Simulate:
-		must(a.move(ApprovalPending, false)) // nothing happens that would need one
-		must(a.move(Approved, false))
-		must(a.move(Queued, false))
-		c.event(a, string(Queued), "a live run would ask for an approval")
 	case d.Outcome == policy.RequireApproval:
 		must(a.move(ApprovalPending, false))
 		rt.askApproval(c, a)

@@ -50,7 +50,7 @@ func (rt *Runtime) verify(l *tracked, group int) error {
 					result = k.Outcome
 				}
 			}
-			c.emit(record.EmitterVerification, record.VerificationResult, a, map[string]any{"result": result, "checks": len(a.Checks)})
+			c.emit(record.EmitterVerification, record.VerificationResult, a, map[string]any{"status": status(result), "result": result, "checks": len(a.Checks)})
 			if result != passed && bad == nil {
 				bad = a
 			}
@@ -202,4 +202,12 @@ func (rt *Runtime) hash(at objects.Attr) (string, error) {
 		return "", err
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// status is what the retention of a VERIFICATION_RESULT depends on.
+func status(result string) string {
+	if result == passed {
+		return passed
+	}
+	return notPassed
 }
