@@ -184,7 +184,10 @@ func (v *Views) Lookup(ctx context.Context, c Caller, path []string) (Entry, err
 		}
 		return Entry{Name: name, Dir: true, Mtime: v.d.Now()}, nil
 	case path[0] == "query" && len(path) >= 2 && !complete(dir[1:]):
-		_, err := parse(path[1:])
+		q, err := parse(path[1:])
+		if err == nil {
+			err = v.servable(q)
+		}
 		var e *dsl.Error
 		if err == nil || errors.As(err, &e) && e.Unfinished {
 			return Entry{Name: name, Dir: true, Mtime: v.d.Now()}, nil
