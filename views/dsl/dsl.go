@@ -20,6 +20,9 @@ import (
 // MaxLength bounds a query's text, in bytes; as large as a goal may be (contract §4).
 const MaxLength = 64 << 10
 
+// MaxName bounds a field's name with its dots, in bytes; the longest real one has 34.
+const MaxName = 256
+
 // Code is the kind of an Error.
 type Code string
 

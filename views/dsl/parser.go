@@ -230,6 +230,9 @@ func (p *parser) dotted() (Name, error) {
 			return n, err
 		}
 		n.Field += "." + t.val
+		if len(n.Field) > MaxName {
+			return n, errAt(n.Column, UnknownField, "a field's name has at most %d bytes", MaxName)
+		}
 	}
 	if a, ok := aliases[n.Field]; ok {
 		n.Field = a
