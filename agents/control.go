@@ -234,6 +234,8 @@ func (rt *Runtime) takeBack(ctx context.Context, l *tracked, by Submitter) error
 			return fmt.Errorf("it was taken back before: %w", ErrInvalid)
 		}
 	}
+	rt.execLock.Lock()
+	defer rt.execLock.Unlock()
 	for i := len(r.Actions) - 1; i >= 0; i-- {
 		g := r.Actions[i].Group
 		id, err := objects.ParseID(r.Txns[g])
@@ -266,6 +268,7 @@ func (rt *Runtime) takeBack(ctx context.Context, l *tracked, by Submitter) error
 		if err != nil {
 			return err
 		}
+		l.wasUndone(g)
 	}
 	return nil
 }

@@ -148,7 +148,7 @@ func (rt *Runtime) execute(l *tracked, group int) error {
 func (rt *Runtime) executeStaged(l *tracked, group int) error {
 	var failed *Action
 	var why *Failure
-	var after []func()
+	var after, undone []func()
 	err := rt.stepIn(l, func(c *change, tx *objects.Tx) (*objects.Tx, error) {
 		todo := c.r.group(group)
 		if !slices.ContainsFunc(todo, func(a *Action) bool { return a.State == Queued }) {
@@ -183,7 +183,7 @@ func (rt *Runtime) executeStaged(l *tracked, group int) error {
 			return nil, errors.Join(errExecution, tx.Discard())
 		}
 		c.r.Txns[group] = tx.ID().String()
-		after = b.After
+		after, undone = b.After, b.Undone
 		if err := rt.at("commit"); err != nil {
 			return nil, errors.Join(err, tx.Discard())
 		}
@@ -212,6 +212,12 @@ func (rt *Runtime) executeStaged(l *tracked, group int) error {
 	}
 	for _, f := range after {
 		f()
+	}
+	if len(undone) > 0 {
+		if l.undone == nil {
+			l.undone = map[int][]func(){}
+		}
+		l.undone[group] = undone
 	}
 	return rt.at("executed")
 }

@@ -37,7 +37,7 @@ type machine struct {
 	now   func() time.Time
 }
 
-type ids struct{ c *identity.Catalog }
+type ids struct{ c *identity.Catalog } // changed only while one run is under way
 
 func (i *ids) Catalog() *identity.Catalog { return i.c }
 

@@ -48,7 +48,11 @@ func (rt *Runtime) rollBack(l *tracked) error {
 		_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), txn, last.ID, func(tx *objects.Tx) { put = c.put(tx) })
 		return nil, errors.Join(put, err)
 	})
-	if err == nil || rt.d.Store.Health() != nil || rt.ctx.Err() != nil {
+	if err == nil {
+		l.wasUndone(last.Group)
+		return nil
+	}
+	if rt.d.Store.Health() != nil || rt.ctx.Err() != nil {
 		return err
 	}
 	return rt.step(l, func(c *change) error {
@@ -60,6 +64,14 @@ func (rt *Runtime) rollBack(l *tracked) error {
 		c.finish()
 		return nil
 	})
+}
+
+// wasUndone tells the adapters of a group that it was taken back.
+func (t *tracked) wasUndone(group int) {
+	for _, f := range t.undone[group] {
+		f()
+	}
+	delete(t.undone, group)
 }
 
 // rolled notes how a rollback ended (T19, T20).

@@ -102,6 +102,7 @@ type tracked struct {
 	changed chan struct{} // closed when run is replaced
 	driving bool
 	again   bool
+	undone  map[int][]func() // by group; guarded by Runtime.execLock
 }
 
 func (t *tracked) get() (*Run, <-chan struct{}) {

@@ -89,6 +89,8 @@ type Batch struct {
 	Pending map[string]Pending
 	// After holds what must happen once the transaction is durable.
 	After []func()
+	// Undone holds what must happen when it was taken back while this process runs.
+	Undone []func()
 }
 
 // Adapter is what every adapter has; it also is a Stager or an Executor.

@@ -131,6 +131,8 @@ func (a *Adapter) Stage(ctx context.Context, b *adapter.Batch, r adapter.Request
 	for _, d := range dirs {
 		b.Tx.Place(d.Path, d.Mode, d.UID, d.GID, objects.Scope{Kind: d.ScopeKind, Group: d.Group, User: d.User})
 	}
+	old := a.book.Catalog()
 	b.After = append(b.After, func() { a.book.Use(n) })
+	b.Undone = append(b.Undone, func() { a.book.Use(old) }) // the store undoes nothing that was changed since
 	return adapter.Output{Changed: true, Data: data}, nil
 }
