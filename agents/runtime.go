@@ -87,10 +87,11 @@ func (e *IntentError) Error() string {
 }
 
 const (
-	workers   = 4                  // runs that are carried out at once
-	maxLive   = 256                // runs of one subject that may wait (S10.1 §11)
-	keepShown = 7 * 24 * time.Hour // how long a finished run stays in intents/ (contract §4)
-	keyTTL    = 24 * time.Hour     // of an idempotency key (S0.1 §3.3)
+	workers    = 4                  // runs that are carried out at once
+	maxLive    = 256                // runs of one subject that may wait (S10.1 §11)
+	keepShown  = 7 * 24 * time.Hour // how long a finished run stays in intents/ (contract §4)
+	retryTicks = 30                 // seconds until a paused run is tried again
+	keyTTL     = 24 * time.Hour     // of an idempotency key (S0.1 §3.3)
 )
 
 // tracked is a run in memory. The run itself is never changed: each durable step
@@ -199,7 +200,7 @@ func (rt *Runtime) tick() {
 	defer rt.work.Done()
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-rt.ctx.Done():
 			return
@@ -211,7 +212,9 @@ func (rt *Runtime) tick() {
 			var err error
 			switch {
 			case !r.Terminal():
-				err = rt.expire(l, now)
+				if err = rt.expire(l, now); n%retryTicks == 0 {
+					rt.drive(l) // what a full disk or an unhealthy log had paused
+				}
 			case r.MovedTo == "" && now.Sub(r.Done) > keepShown:
 				err = rt.step(l, func(c *change) error { rt.moveAway(c.r); return nil })
 			}
@@ -327,7 +330,7 @@ func (rt *Runtime) driveOnce(l *tracked) {
 		more, err := rt.advance(l)
 		if err != nil {
 			if rt.ctx.Err() == nil {
-				rt.d.Logger.Error("a run is paused until the next start", "run", l.now().ID, "err", err)
+				rt.d.Logger.Error("a run is paused", "run", l.now().ID, "err", err)
 			}
 			return
 		}
