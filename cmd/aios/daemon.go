@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ai-os-dot-net/aios/agents"
 	"github.com/ai-os-dot-net/aios/evidence"
 	aiosfs "github.com/ai-os-dot-net/aios/fs"
 	"github.com/ai-os-dot-net/aios/fs/namespace"
@@ -33,6 +34,7 @@ type daemon struct {
 	ids     *identities
 	kernel  *policy.Kernel
 	server  *aiosfs.Server
+	runtime *agents.Runtime
 	first   bool
 	started time.Time
 	closers []func() error

@@ -20,6 +20,7 @@ import (
 const (
 	sIFDIR = syscall.S_IFDIR
 	sIFREG = syscall.S_IFREG
+	sIFLNK = syscall.S_IFLNK
 )
 
 func mountCommand() *cobra.Command {
