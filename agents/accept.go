@@ -54,7 +54,7 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 		PlanID: newID("pln", now), Correlation: newID("corr", now), Txns: map[int]string{}, Reverted: map[int]bool{}, Word: runReceived}}
 	c.event(nil, runReceived, "")
 	tx := rt.d.Store.Begin(c.r.cred(), "")
-	bad, first := rt.understand(ctx, c, tx)
+	first, bad := rt.understand(ctx, c, tx)
 	if first != nil {
 		return rt.step(first, func(c *change) error {
 			if c.r.Name != name && !slices.Contains(c.r.Aliases, name) {
@@ -147,17 +147,17 @@ func (c *change) refuse(code, message string, details map[string]any) {
 	c.r.Word, c.r.Failure = runRefused, &Failure{Code: code, Message: message, Details: details}
 }
 
-// understand makes a document into a plan and asks policy. It gives the error for
-// the submitter, or the run that the document is a repetition of.
-func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (error, *tracked) {
+// understand makes a document into a plan and asks policy. It gives the run that the
+// document is a repetition of, or the error for the submitter.
+func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (*tracked, error) {
 	doc, err := plan.ParseDocument(c.r.Doc, c.r.Name)
 	if err != nil {
-		return c.malformed(err), nil
+		return nil, c.malformed(err)
 	}
 	if doc.Kind == plan.Words {
 		res, err := rt.d.Translator.Translate(ctx, rt.request(c, doc.Words))
 		if err != nil {
-			return c.malformed(err), nil
+			return nil, c.malformed(err)
 		}
 		c.translated(res)
 		if res.Status == translate.Ready {
@@ -177,11 +177,11 @@ func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (e
 			c.emit(record.EmitterRuntime, record.ActionValidated, x, map[string]any{"outcome": "FAILED", "error_code": c.r.Failure.Code})
 			c.fail(x, &Failure{Code: "EnvelopeValidationFailed", Message: c.r.Failure.Message, Details: c.r.Failure.Details})
 		}
-		return bad, nil
+		return nil, bad
 	}
 	if doc.IdempotencyKey != "" {
 		if first, done := rt.replay(c, tx, doc.IdempotencyKey); done {
-			return nil, first
+			return first, nil
 		}
 	}
 	rt.begin(ctx, c)

@@ -13,10 +13,6 @@ import (
 	"github.com/ai-os-dot-net/aios/agents/adapter/process"
 )
 
-func signal(pid int) string {
-	return fmt.Sprintf(`{"schema":"aios.intent.v1alpha1","reason":"stop it","actions":[{"id":"a","action":"process.signal","target":{"pid":%d},"params":{"signal":"TERM"}}]}`, pid)
-}
-
 func TestCrashWhileExecutingFails(t *testing.T) {
 	m := newMachine(t)
 	alice := m.who(aliceUID)

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -96,5 +95,3 @@ func idFrom(b []byte) ID {
 
 func secs(t *time.Time, v uint64)  { *t = time.Unix(protowire.DecodeZigZag(v), int64(t.Nanosecond())) }
 func nanos(t *time.Time, v uint64) { *t = time.Unix(t.Unix(), int64(v)) }
-
-var zeroULID ulid.ULID

@@ -395,9 +395,7 @@ func (k *Kernel) Explain(id string) (Explanation, bool) {
 	e.Narrative = fmt.Sprintf("%s asked for %s: %s (%s).", e.Subject, e.Action, e.Decision.Outcome, e.Decision.ReasonMessage)
 	if !e.Decision.HardDeny {
 		if set := k.rules.Load(); set != nil {
-			for _, rule := range set.byAction[e.Action].ids() {
-				e.RuleChain = append(e.RuleChain, rule)
-			}
+			e.RuleChain = append(e.RuleChain, set.byAction[e.Action].ids()...)
 		}
 	}
 	return e, true

@@ -53,8 +53,6 @@ type Recipe struct {
 	ID      string              `json:"id"`
 	Phrases map[string][]string `json:"phrases"`
 	Steps   []RecipeStep        `json:"steps"`
-
-	patterns map[string][]*pattern
 }
 
 // RecipeStep is one action of a recipe; After are indexes of earlier ones.
