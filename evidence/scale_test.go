@@ -56,6 +56,9 @@ func TestScale(t *testing.T) {
 // The figures of the reference (S3.1 §6), best of three because the machine
 // may be busy with other things.
 func TestEvidence31_Figures(t *testing.T) {
+	if testing.Short() {
+		t.Skip("figures mean nothing beside the race detector and in a hurry")
+	}
 	var single, hundred time.Duration
 	var rate float64
 	for range 3 {

@@ -17,6 +17,9 @@ type Intents interface {
 	Submit(ctx context.Context, c Caller, name string, doc []byte) error
 	// Runs lists the live runs of the caller.
 	Runs(c Caller) []RunInfo
+	// Inbox lists the runs that wait for the caller's word, his own or another's; each
+	// is named by its ID.
+	Inbox(c Caller) []RunInfo
 	// Done lists the finished runs that were moved away, as YYYY/MM/DD/NAME.
 	Done(c Caller) []string
 	// List lists what lies in a directory of NAME.d; dir is "" for NAME.d

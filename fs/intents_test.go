@@ -297,3 +297,5 @@ func TestWaitIsInterruptible(t *testing.T) {
 		t.Errorf("wait gave %q", got)
 	}
 }
+
+func (m *memIntents) Inbox(Caller) []RunInfo { return nil }

@@ -95,6 +95,10 @@ func (b *dropBox) lookup(c *call, name string) (vnode, error) {
 		if r, ok := b.run(c, base); ok {
 			return b.runDir(c, r.Name, r.ID, "", r.Accepted), nil
 		}
+		// Another's run has no name here, but whoever may decide on it finds it by id.
+		if fi, err := b.t.o.Intents.Stat(c.Caller, base, "state"); err == nil {
+			return b.runDir(c, base, base, "", fi.ModTime), nil
+		}
 		if failed != nil {
 			return b.failedDir(c, base, failed), nil
 		}

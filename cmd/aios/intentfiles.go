@@ -11,7 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 var errNotConnected = syscall.ENOTCONN
@@ -117,22 +118,43 @@ type event struct {
 	Action string `json:"action"`
 }
 
+// rawReader reads a descriptor with plain system calls.
+type rawReader int
+
+func (fd rawReader) Read(p []byte) (int, error) {
+	for {
+		n, err := unix.Read(int(fd), p)
+		switch {
+		case err == unix.EINTR:
+			continue
+		case err != nil:
+			return 0, err
+		case n <= 0:
+			return 0, io.EOF
+		}
+		return n, nil
+	}
+}
+
 // follow calls fn for each event until the run is terminal, ctx ends, or fn says stop.
 func (r run) follow(ctx context.Context, fn func(event) (stop bool)) error {
-	f, err := os.Open(filepath.Join(r.dir, "events"))
+	// A descriptor of the plain kind: Go's own file would wait at its Close for the read
+	// that is under way, and this one ends with the run, which may be tomorrow.
+	fd, err := unix.Open(filepath.Join(r.dir, "events"), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return reach(err)
+		return reach(&os.PathError{Op: "open", Path: filepath.Join(r.dir, "events"), Err: err})
 	}
-	defer f.Close()
-	go func() { <-ctx.Done(); f.SetReadDeadline(time.Unix(1, 0)) }()
 	type line struct {
 		text string
 		err  error
 	}
 	lines := make(chan line)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	go func() {
 		defer close(lines)
-		in := bufio.NewReader(f)
+		defer unix.Close(fd)
+		in := bufio.NewReader(rawReader(fd))
 		for {
 			text, err := in.ReadString('\n')
 			if text != "" {
