@@ -204,7 +204,7 @@ func askApproval(c *cobra.Command, r run, mayDecide bool) error {
 			return grant(c, r)
 		}
 	}
-	fmt.Fprintf(out, "waits for a person:  aios intent approve %s\n", approvalName(r))
+	fmt.Fprintf(out, "waits for a person, who finds it in `aios inbox`; `aios intent approve %s` grants it\n", approvalName(r))
 	return &exitError{code: exitApproval}
 }
 

@@ -135,7 +135,11 @@ func runsIn(t tree, dir string) ([]summary, error) {
 	}
 	var list []summary
 	for _, e := range entries {
-		if !e.IsDir() || strings.HasPrefix(e.Name(), ".") {
+		if strings.HasPrefix(e.Name(), ".") {
+			continue
+		}
+		// The inbox holds links to the runs of others.
+		if info, err := os.Stat(filepath.Join(dir, e.Name())); err != nil || !info.IsDir() {
 			continue
 		}
 		name := strings.TrimSuffix(e.Name(), ".d")
