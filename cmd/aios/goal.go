@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 )
 
 func goalCommand() *cobra.Command {
@@ -167,8 +168,8 @@ func interactive(c *cobra.Command) bool {
 	if !ok || wantsJSON(c) {
 		return false
 	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS) // /dev/null is a device, too
+	return err == nil
 }
 
 func askLine(c *cobra.Command, prompt string) (string, error) {
