@@ -1,0 +1,119 @@
+package mnttests
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// aios builds the program once for a test.
+func aios(t *testing.T) string {
+	t.Helper()
+	bin := filepath.Join(t.TempDir(), "aios")
+	cmd := exec.Command("go", "build", "-o", bin, "../cmd/aios")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("build: %v\n%s", err, out)
+	}
+	return bin
+}
+
+// mounted starts the daemon and waits until the mount answers.
+func mounted(t *testing.T, bin, state, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(bin, "mount", "--state", state, dir)
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for range 300 {
+		if _, err := os.Stat(filepath.Join(dir, "README")); err == nil {
+			return cmd
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	_ = cmd.Process.Kill()
+	t.Fatalf("the mount did not come up: %s", said.String())
+	return nil
+}
+
+func detach(dir string) {
+	if exec.Command("fusermount3", "-uz", dir).Run() != nil {
+		_ = exec.Command("umount", "-l", dir).Run() // nothing is mounted: nothing to do
+	}
+}
+
+// A daemon that is killed at any moment has lost nothing that it acknowledged: goals
+// that said SUCCEEDED, files that were synced; goals that were accepted are carried
+// out after the restart, and log and store agree.
+func TestKilledDaemonKeepsItsWord(t *testing.T) {
+	bin := aios(t)
+	base := t.TempDir()
+	state, dir := filepath.Join(base, "state"), filepath.Join(base, "mnt")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { detach(dir) })
+	rounds := 2
+	if os.Getenv("AIOS_LONG") != "" {
+		rounds = 25
+	}
+	want := map[string]string{}
+	for round := range rounds {
+		cmd := mounted(t, bin, state, dir)
+		for path, text := range want {
+			if b, err := os.ReadFile(filepath.Join(dir, path)); err != nil || string(b) != text {
+				t.Fatalf("round %d: %s: %d bytes, %v; it was acknowledged", round, path, len(b), err)
+			}
+		}
+		for i := range 5 {
+			name, text := fmt.Sprintf("g%d-%d", round, i), fmt.Sprintf("text %d of round %d", i, round)
+			if err := os.WriteFile(filepath.Join(dir, "intents", name), fmt.Appendf(nil, "write %q to kept/%s.md", text, name), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			path := "self/home/kept/" + name + ".md"
+			if i < 4 { // the last one is accepted and may be anywhere when the daemon dies
+				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				out, err := exec.CommandContext(ctx, "cat", filepath.Join(dir, "intents", name+".d", "wait")).Output()
+				cancel()
+				if err != nil || strings.TrimSpace(string(out)) != "SUCCEEDED" {
+					t.Fatalf("%s: %q, %v", name, out, err)
+				}
+				want[path] = text
+			}
+		}
+		for i, size := range []int{100, 30_000, 500_000} {
+			path, text := fmt.Sprintf("groups/local/shared/f%d-%d", round, i), strings.Repeat("x", size)
+			f, err := os.Create(filepath.Join(dir, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteString(text); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			want[path] = text
+		}
+		if err := cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = cmd.Wait() // it was killed
+		detach(dir)
+		for _, args := range [][]string{{"verify", "--state", state}, {"fsck", "--state", state}} {
+			if out, err := exec.Command(bin, args...).CombinedOutput(); err != nil {
+				t.Fatalf("round %d: %v: %v\n%s", round, args, err, out)
+			}
+		}
+	}
+}
