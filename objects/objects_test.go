@@ -238,7 +238,6 @@ func TestUnlinkedFilesLiveWhileOpen(t *testing.T) {
 }
 
 func TestTransactionIsAllOrNothingAndCanBeUndone(t *testing.T) {
-	t.Log("proves: F-2 F-3")
 	ctx := context.Background()
 	s := openStore(t, t.TempDir())
 	defer s.Close()
@@ -312,7 +311,6 @@ func TestTransactionIsAllOrNothingAndCanBeUndone(t *testing.T) {
 }
 
 func TestScopesDoNotMix(t *testing.T) {
-	t.Log("proves: F-10")
 	ctx := context.Background()
 	s := openStore(t, t.TempDir())
 	defer s.Close()

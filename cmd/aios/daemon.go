@@ -203,7 +203,7 @@ func (d *daemon) status() map[string]any {
 	m := map[string]any{
 		"version": version, "state_dir": d.cfg.State, "mode": "NORMAL", "started_at": d.started.UTC().Format(time.RFC3339), "pid": os.Getpid(),
 		"namespace_catalog_version": namespace.Default.Version(), "identity_bundle_version": d.ids.Catalog().Version(), "single_operator": d.ids.Catalog().SingleOperator,
-		"policy_bundle_version": info.BundleVersion, "policy_degraded": info.Degraded, "policy_rules": info.Rules, "hard_denies": info.HardDenies, "invariants": 24,
+		"policy_bundle_version": info.BundleVersion, "policy_degraded": info.Degraded, "policy_rules": info.Rules, "hard_denies": info.HardDenies,
 		"evidence_records": head.Size, "evidence_segment": head.Segment, "passthrough": false,
 	}
 	if st, err := d.store.StatFS(); err == nil {
