@@ -20,6 +20,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, crashWriter(dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv("KV_FULL_DIR"); dir != "" {
+		if err := fullWriter(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
 }
 
