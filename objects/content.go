@@ -240,6 +240,7 @@ func (s *Store) addVersion(o *object, p prepared, c Cred, txn ID, action string)
 	s.putVersion(v)
 	if !o.current.IsZero() {
 		o.rollback = o.current
+		s.open.superseded = append(s.open.superseded, o.current)
 	}
 	o.current = v.id
 	return v

@@ -13,22 +13,25 @@ import (
 
 	"github.com/ai-os-dot-net/aios/evidence"
 	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
 	"github.com/ai-os-dot-net/aios/objects/internal/kv"
 )
 
 // overlay is the change of one epoch while it is open or being committed.
 type overlay struct {
-	inodes map[Ino]*node
-	dents  map[Ino]map[string]dent // ino 0: removed
-	puts   map[string][]byte       // other records; nil: removed
-	objs   map[ID]*object
-	work   map[string]*work // plain file work, by subject
-	emit   []evidence.Draft // of an intent's transaction
-	syncs  map[string]bool  // staging files whose bytes the epoch names
-	gone   []string         // staging files that nothing names once the epoch is durable
-	packed bool             // chunks were appended that the epoch names
-	seals  []*version       // staged versions to hash once the epoch is durable
-	change Change
+	inodes     map[Ino]*node
+	dents      map[Ino]map[string]dent // ino 0: removed
+	puts       map[string][]byte       // other records; nil: removed
+	objs       map[ID]*object
+	work       map[string]*work // plain file work, by subject
+	emit       []evidence.Draft // of an intent's transaction
+	syncs      map[string]bool  // staging files whose bytes the epoch names
+	gone       []string         // staging files that nothing names once the epoch is durable
+	superseded []ID             // versions that may be packed once the epoch is durable
+	cold       []blob.Hash      // hot files that no version needs once the epoch is durable
+	packed     bool             // chunks were appended that the epoch names
+	seals      []*version       // staged versions to hash once the epoch is durable
+	change     Change
 	// saved holds the records before an intent's transaction, for its abort.
 	saved map[*node]inode
 	made  map[*node]bool
@@ -165,13 +168,21 @@ func (s *Store) write(ctx context.Context, ov *overlay, batch *kv.Batch) error {
 	s.committing = nil
 	s.durableSeq = s.openSeq
 	s.mu.Unlock()
+	s.at("commit: records are synced")
 	ov.change.TS = ts.Time()
 	for _, id := range ov.gone {
 		if err := s.blobs.RemoveStaging(id); err != nil {
 			s.o.Logger.Warn("a staging file stays behind", "error", err)
 		}
 	}
+	for _, h := range ov.cold {
+		if err := s.blobs.EvictHot(h); err != nil {
+			s.o.Logger.Warn("a hot file stays behind", "error", err)
+		}
+	}
+	s.at("commit: staging files are removed")
 	s.seal.add(ov.seals...)
+	s.seal.addCool(ov.superseded...)
 	s.outbox.add(ov.change.entries...)
 	ov.change.entries = nil
 	s.subs.add(ov.change)
@@ -179,6 +190,7 @@ func (s *Store) write(ctx context.Context, ov *overlay, batch *kv.Batch) error {
 }
 
 func (s *Store) writeEpoch(ctx context.Context, ov *overlay, batch *kv.Batch) (kv.TS, error) {
+	s.at("commit: epoch is closed")
 	for id := range ov.syncs {
 		f, err := s.blobs.OpenStaging(id)
 		if err != nil {
@@ -195,25 +207,45 @@ func (s *Store) writeEpoch(ctx context.Context, ov *overlay, batch *kv.Batch) (k
 			return 0, err
 		}
 	}
+	s.at("commit: bytes are synced")
 	// The caller's context ends a wait, not a commit that others share.
 	return s.db.CommitSync(context.WithoutCancel(ctx), batch)
 }
 
-// saveDrafts puts into the epoch what open files hold in memory; s.mu is held.
+// saveDrafts puts into the epoch what open files hold: a small draft's bytes, and of a
+// large one what of its staging file is to be taken up after a crash. A process that dies
+// loses none of it; a power cut may lose what was not synced. s.mu is held.
 func (s *Store) saveDrafts() {
 	for n := range s.drafts {
-		if n.draft == nil || n.writes == n.draftSaved || n.nlink == 0 {
-			continue
+		if n.draft != nil && n.writes != n.draftSaved && n.nlink > 0 {
+			s.saveDraft(n)
 		}
-		b, ok := n.draft.Memory()
-		if !ok {
-			continue // a large draft is in the epoch as of its last fsync or close
-		}
-		s.touch(n)
-		n.inode.drafted, n.inode.draft, n.inode.staging = true, b, ""
-		n.draftSaved = n.writes
 	}
 }
+
+func (s *Store) saveDraft(n *node) {
+	if b, ok := n.draft.Memory(); ok {
+		s.touch(n)
+		n.draftSaved = n.writes
+		n.inode.setDraft(b, "", overlaid{})
+		return
+	}
+	o, err := n.draft.Overlay()
+	if err != nil { // the next epoch tries again; a close or an fsync reports it
+		s.o.Logger.Warn("an open file is not in the epoch", "inode", n.ino, "error", err)
+		return
+	}
+	s.touch(n)
+	n.draftSaved = n.writes
+	n.size = o.Size
+	n.inode.setDraft(nil, o.Staging, overlaid{n.draftBase, o.BaseLen, o.Written})
+}
+
+func (n *inode) setDraft(b []byte, staging string, over overlaid) {
+	n.drafted, n.draft, n.staging, n.over = true, b, staging, over
+}
+
+func (n *inode) clearDraft() { n.drafted, n.draft, n.staging, n.over = false, nil, "", overlaid{} }
 
 // describeWork writes the transaction record and the evidence of plain file work.
 // Attribute and directory changes alone make no record of their own.

@@ -160,7 +160,7 @@ func (s *Store) draftOf(n *node) (*blob.Draft, error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	n.draft, n.writes, n.draftSaved = d, 0, 0
+	n.draft, n.draftBase, n.writes, n.draftSaved = d, n.contentOf, 0, 0
 	s.drafts[n] = true
 	s.mu.Unlock()
 	return d, nil
@@ -351,15 +351,17 @@ func (s *Store) syncDraft(ctx context.Context, n *node) error {
 		}
 		return s.publishBytes(ctx, n, b, true)
 	}
-	if err := n.draft.Sync(ctx); err != nil {
+	if _, err := n.draft.Overlay(); err != nil {
+		return err
+	}
+	if err := n.draft.SyncOverlay(ctx); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if n.nlink > 0 {
-		s.touch(n)
-		n.inode.drafted, n.inode.draft, n.inode.staging = true, nil, n.draft.Staging()
-		n.size, n.blocks = n.draft.Size(), n.draft.Blocks()
+		s.saveDraft(n)
+		n.blocks = n.draft.Blocks()
 	}
 	return nil
 }
@@ -376,6 +378,9 @@ func (h *Handle) Close(ctx context.Context) error {
 		s.mu.Lock()
 		n.writers--
 		last := n.writers == 0
+		if last && n.draft == nil {
+			s.installEmpty(n)
+		}
 		s.mu.Unlock()
 		if last && n.draft != nil {
 			err = s.publish(ctx, n)
@@ -403,25 +408,32 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 		return nil // nobody can open it again; the draft serves the readers that are left
 	}
 	if !d.Dirty() {
+		s.mu.Lock()
 		s.dropDraft(n)
+		s.mu.Unlock()
 		return d.Drop()
 	}
 	if b, ok := d.Memory(); ok {
 		return s.publishBytes(ctx, n, b, false)
 	}
-	if err := d.Sync(ctx); err != nil {
+	// The epoch that names the file syncs it; closing does not wait for the disk.
+	if err := d.Flatten(ctx); err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
+	s.at("close: flattened")
 	p := prepared{size: d.Size(), staging: d.Staging()}
 	s.mu.Lock()
 	blocks := d.Blocks()
 	err := s.install(n, p)
 	n.blocks = blocks
+	if err == nil {
+		s.dropDraft(n) // with the version: no epoch may hold both
+	}
 	s.mu.Unlock()
+	s.at("close: installed")
 	if err != nil {
 		return err
 	}
-	s.dropDraft(n)
 	return d.Release()
 }
 
@@ -431,14 +443,20 @@ func (s *Store) publishBytes(ctx context.Context, n *node, b []byte, keep bool) 
 	if err != nil {
 		return fmt.Errorf("close: %w", err)
 	}
+	d := n.draft
 	s.mu.Lock()
 	err = s.install(n, p)
+	switch {
+	case err != nil:
+	case keep:
+		n.draftSaved = n.writes
+	default:
+		s.dropDraft(n)
+	}
 	s.mu.Unlock()
 	if err != nil || keep {
 		return err
 	}
-	d := n.draft
-	s.dropDraft(n)
 	return d.Drop()
 }
 
@@ -454,7 +472,7 @@ func (s *Store) install(n *node, p prepared) error {
 	if p.staging == "" {
 		n.blocks = (p.size + 511) / 512
 	}
-	n.inode.drafted, n.inode.draft, n.inode.staging = false, nil, ""
+	n.inode.clearDraft()
 	n.versioned = s.o.Now()
 	if old, err := s.version(o.id, o.current); err == nil && !p.hash.IsZero() && old.hash == p.hash {
 		n.inode.version = old.id
@@ -471,11 +489,24 @@ func (s *Store) install(n *node, p prepared) error {
 	return nil
 }
 
+// installEmpty gives a file that was never written, but continues an object with content,
+// the version that says so; s.mu is held.
+func (s *Store) installEmpty(n *node) {
+	if !n.inode.version.IsZero() || n.nlink == 0 || !isRegular(n.mode) || s.writable() != nil {
+		return
+	}
+	if o, err := s.object(n.object); err != nil || o.current.IsZero() {
+		return
+	}
+	if err := s.install(n, prepared{hash: blob.Sum(nil), inline: []byte{}, isInline: true}); err != nil {
+		s.o.Logger.Error("an empty file has no version", "inode", n.ino, "error", err)
+	}
+}
+
+// dropDraft forgets that a file has a draft; s.mu and n.io are held.
 func (s *Store) dropDraft(n *node) {
-	s.mu.Lock()
 	n.draft = nil
 	delete(s.drafts, n)
-	s.mu.Unlock()
 }
 
 // closeDrafts makes versions of what is still open when the store closes.

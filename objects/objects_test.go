@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/evidence/record"
 )
 
 var alice = Cred{UID: 1000, GID: 1000, Subject: "local:alice"}
@@ -332,5 +336,30 @@ func TestScopesDoNotMix(t *testing.T) {
 	o, err := s.Object(f.Object)
 	if err != nil || o.Scope != (Scope{ScopeGroup, "a", ""}) {
 		t.Errorf("%+v, %v", o, err)
+	}
+}
+
+// A change whose evidence the log would refuse does not happen.
+func TestRefusedEvidenceRefusesTheTransaction(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	defer s.Close()
+	for _, withFile := range []bool{true, false} {
+		tx := s.Begin(alice, "act_01ARZ3NDEKTSV4RRFFQ69G5FAV")
+		if withFile {
+			if err := tx.WriteFile(context.Background(), "f", strings.NewReader("x"), WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tx.PutRecord("r", []byte("x"))
+		tx.Emit(evidence.Draft{Type: record.ExecutionCompleted, Emitter: "nobody", Subject: "local:alice", Scope: "_system"})
+		if _, err := tx.Commit(context.Background()); !evidence.Refused(err) {
+			t.Fatalf("committed with an emitter that may not: %v", err)
+		}
+		if _, err := s.Resolve("f"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the file is there: %v", err)
+		}
+		if _, err := s.GetRecord("r"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the record is there: %v", err)
+		}
 	}
 }

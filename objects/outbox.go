@@ -126,6 +126,7 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 				b.appendEach(ctx, s, drafts)
 			}
 		}
+		s.at("outbox: appended")
 		b.mu.Lock()
 		b.queue = b.queue[len(batch):]
 		b.mu.Unlock()

@@ -58,6 +58,15 @@ type inode struct {
 	drafted bool
 	draft   []byte
 	staging string
+	over    overlaid
+}
+
+// overlaid is the part of a draft's record that says what of a staging file is the
+// draft's, and which version shows through elsewhere.
+type overlaid struct {
+	base    ID
+	baseLen int64
+	written []blob.Range
 }
 
 func (n *inode) encode() []byte {
@@ -99,7 +108,30 @@ func (n *inode) encode() []byte {
 	}
 	e.bytes(28, n.draft)
 	e.str(29, n.staging)
+	e.id(30, n.over.base)
+	e.uint(31, uint64(n.over.baseLen))
+	var w []byte
+	for _, r := range n.over.written {
+		w = binary.AppendUvarint(binary.AppendUvarint(w, uint64(r.Start)), uint64(r.End-r.Start))
+	}
+	e.bytes(32, w)
 	return e.b
+}
+
+func decodeRanges(b []byte) (l []blob.Range) {
+	for len(b) > 0 {
+		start, n := binary.Uvarint(b)
+		if n <= 0 {
+			return l
+		}
+		length, m := binary.Uvarint(b[n:])
+		if m <= 0 {
+			return l
+		}
+		l = append(l, blob.Range{Start: int64(start), End: int64(start + length)})
+		b = b[n+m:]
+	}
+	return l
 }
 
 func decodeInode(b []byte) (*inode, error) {
@@ -146,6 +178,8 @@ func decodeInode(b []byte) (*inode, error) {
 			n.parent = Ino(v)
 		case 27:
 			n.drafted = v != 0
+		case 31:
+			n.over.baseLen = int64(v)
 		}
 	}, func(f protowire.Number, v []byte) {
 		switch f {
@@ -183,6 +217,10 @@ func decodeInode(b []byte) (*inode, error) {
 			n.draft = append([]byte{}, v...)
 		case 29:
 			n.staging = string(v)
+		case 30:
+			n.over.base = idFrom(v)
+		case 32:
+			n.over.written = decodeRanges(v)
 		}
 	})
 	return n, err

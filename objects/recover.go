@@ -59,13 +59,16 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 		if err := s.recoverDraft(ctx, rec); err != nil {
 			return err
 		}
+		s.at("recover: a draft")
 	}
 	s.mu.Lock()
 	s.open.puts["m-open"] = []byte{1}
 	s.mu.Unlock()
+	s.at("recover: before the commit")
 	if err := s.commit(ctx); err != nil {
 		return err
 	}
+	s.at("recover: before staging files go")
 	s.seal.add(staged...)
 	for _, name := range names {
 		if !named[name] {
@@ -108,7 +111,7 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 		defer s.mu.Unlock()
 		return s.install(n, p)
 	}
-	d, err := blob.RestoreDraft(s.blobs, rec.staging, rec.size)
+	d, err := s.restoreDraft(rec)
 	if errors.Is(err, blob.ErrNoStaging) {
 		s.o.Logger.Error("a draft that was synced is not there", "inode", rec.ino)
 		return ErrIntegrity
@@ -123,4 +126,28 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 	err = s.install(n, prepared{size: rec.size, staging: rec.staging})
 	s.mu.Unlock()
 	return errors.Join(err, d.Release())
+}
+
+// restoreDraft opens a large draft as its record says it was.
+func (s *Store) restoreDraft(rec *inode) (*blob.Draft, error) {
+	var base blob.Base
+	if rec.over.baseLen > 0 {
+		s.mu.Lock()
+		v, err := s.findVersion(rec.over.base)
+		s.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		c, err := s.openVersion(v)
+		if err != nil {
+			return nil, err
+		}
+		defer c.Close() // the draft is made whole before this returns
+		base = c
+	}
+	d, err := blob.RestoreOverlay(s.blobs, base, blob.Overlay{Staging: rec.staging, Written: rec.over.written, BaseLen: rec.over.baseLen, Size: rec.size})
+	if err != nil {
+		return nil, err
+	}
+	return d, d.Flatten(context.Background())
 }

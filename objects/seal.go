@@ -18,8 +18,11 @@ import (
 type sealer struct {
 	mu    sync.Mutex
 	queue []*version
+	cool  []ID // versions to pack if they are superseded
 	wake  chan struct{}
 	moves map[ID]ID // versions that were absorbed by another object meanwhile
+
+	working sync.Mutex
 }
 
 func (q *sealer) init() { q.wake, q.moves = make(chan struct{}, 1), map[ID]ID{} }
@@ -67,11 +70,46 @@ func (s *Store) sealLoop() {
 		if err := s.sealAll(); err != nil {
 			s.o.Logger.Error("a version could not be sealed", "error", err)
 		}
+		for id := s.seal.takeCool(); !id.IsZero(); id = s.seal.takeCool() {
+			if err := s.coolVersion(id); err != nil {
+				s.o.Logger.Error("a superseded version could not be packed", "version", id, "error", err)
+			}
+			if err := s.sealAll(); err != nil {
+				s.o.Logger.Error("a version could not be sealed", "error", err)
+			}
+		}
 	}
+}
+
+func (q *sealer) addCool(ids ...ID) {
+	if len(ids) == 0 {
+		return
+	}
+	q.mu.Lock()
+	q.cool = append(q.cool, ids...)
+	q.mu.Unlock()
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// takeCool gives the next version to pack, once nothing waits to be sealed.
+func (q *sealer) takeCool() ID {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.queue) > 0 || len(q.cool) == 0 {
+		return ID{}
+	}
+	id := q.cool[0]
+	q.cool = q.cool[1:]
+	return id
 }
 
 // sealAll works the queue off.
 func (s *Store) sealAll() error {
+	s.seal.working.Lock()
+	defer s.seal.working.Unlock()
 	var all error
 	for {
 		v := s.seal.take()
@@ -112,9 +150,11 @@ func (s *Store) sealVersion(v *version) error {
 	if err := os.Link(s.blobs.StagingPath(v.staging), second); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
+	s.at("seal: hashed")
 	if err := s.blobs.AdoptHot(second, hash); err != nil {
 		return err
 	}
+	s.at("seal: adopted")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	owner := v.object
@@ -137,5 +177,9 @@ func (s *Store) sealVersion(v *version) error {
 		Payload: map[string]any{"detail_kind": "AIOSFS_VERSION_SEALED", "outcome": "SUCCEEDED", "adapter_id": "aiosfs", "transaction_id": rec.txn.String(),
 			"version_id": rec.id.String(), "content_hash": hash.String(), "merkle_root": workRoot([]write{{rec.object, rec.id, rec.parent, hash.String()}})},
 	})
+	s.at("seal: in the epoch")
+	if o, err := s.object(rec.object); err == nil && (o.current != rec.id || o.life != Active) {
+		s.open.superseded = append(s.open.superseded, rec.id)
+	}
 	return nil
 }

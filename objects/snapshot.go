@@ -48,7 +48,34 @@ func (sn *Snapshot) inode(ino Ino) (*inode, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decodeInode(b)
+	n, err := decodeInode(b)
+	if err != nil || !n.drafted || n.staging == "" {
+		return n, err
+	}
+	// A large file was being written: its staging file has gone on since, so the past
+	// shows the version below.
+	n.size, n.blocks = 0, 0
+	if v, err := sn.version(n); err == nil {
+		n.size, n.blocks = v.size, (v.size+511)/512
+	} else if !errors.Is(err, ErrNotFound) {
+		return nil, err
+	}
+	return n, nil
+}
+
+// version reads the version that an inode named.
+func (sn *Snapshot) version(n *inode) (*version, error) {
+	if n.version.IsZero() {
+		return nil, ErrNotFound
+	}
+	b, err := sn.v.Get(verKey(n.object, n.version))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, fmt.Errorf("version %s: %w", n.version, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return decodeVersion(b)
 }
 
 // GetAttr gives an inode's attributes as they were.
@@ -164,11 +191,7 @@ func (sn *Snapshot) Open(ino Ino) (Reader, error) {
 	if n.version.IsZero() {
 		return memContent{bytes.NewReader(nil)}, nil
 	}
-	b, err := sn.v.Get(verKey(n.object, n.version))
-	if err != nil {
-		return nil, fmt.Errorf("version %s: %w", n.version, ErrNotFound)
-	}
-	v, err := decodeVersion(b)
+	v, err := sn.version(n)
 	if err != nil {
 		return nil, err
 	}

@@ -38,6 +38,14 @@ type Options struct {
 	// CacheNodes bounds the clean inodes that are kept in memory; default 100,000.
 	CacheNodes int
 	Logger     *slog.Logger
+	// step, if a test sets it, is called at the named steps of commit and seal.
+	step func(name string)
+}
+
+func (s *Store) at(step string) {
+	if s.o.step != nil {
+		s.o.step(step)
+	}
 }
 
 // node is an inode in memory. The embedded record is guarded by Store.mu; draft and
@@ -51,6 +59,7 @@ type node struct {
 
 	io         sync.RWMutex
 	draft      *blob.Draft
+	draftBase  ID     // the version that the draft started from
 	draftSaved uint64 // how much of the draft the last epoch holds
 	writes     uint64 // counts writes to the draft
 	content    content
@@ -160,6 +169,10 @@ func (s *Store) start(ctx context.Context) error {
 	if s.o.ReadOnly {
 		return nil
 	}
+	// Before anything is committed: a new entry must not take the key of one that waits.
+	if err := s.outbox.load(s); err != nil {
+		return fmt.Errorf("recover the outbox: %w", err)
+	}
 	if b, err := s.view.Get([]byte("m-ino")); err == nil && len(b) == 8 {
 		s.nextIno = max(s.nextIno, Ino(binary.BigEndian.Uint64(b)))
 	}
@@ -179,9 +192,6 @@ func (s *Store) start(ctx context.Context) error {
 	}
 	if err := s.recoverDrafts(ctx); err != nil {
 		return fmt.Errorf("recover: %w", err)
-	}
-	if err := s.outbox.load(s); err != nil {
-		return fmt.Errorf("recover the outbox: %w", err)
 	}
 	s.goWork(s.epochLoop)
 	s.goWork(s.outboxLoop)
@@ -240,7 +250,7 @@ func (s *Store) Close() error {
 		close(s.stop)
 		s.wg.Wait()
 		err = s.closeDrafts()
-		err = errors.Join(err, s.sealAll(), s.commit(context.Background()))
+		err = errors.Join(err, s.commit(context.Background()), s.sealAll(), s.commit(context.Background()))
 		s.outbox.drain(context.Background(), s)
 		s.mu.Lock()
 		s.open.puts["m-open"] = nil // nothing is left to recover
@@ -490,8 +500,12 @@ func (s *Store) reap(n *node) {
 	}
 	if n.draft != nil {
 		delete(s.drafts, n)
-		if err := n.draft.Drop(); err != nil {
-			s.o.Logger.Warn("a draft's staging file stays behind", "error", err)
+		// An earlier epoch may name the staging file: it goes when this one is durable.
+		if id := n.draft.Staging(); id != "" {
+			s.open.gone = append(s.open.gone, id)
+		}
+		if err := n.draft.Release(); err != nil {
+			s.o.Logger.Warn("a draft could not be closed", "error", err)
 		}
 		n.draft = nil
 	}

@@ -227,6 +227,8 @@ func (s *Store) Mknod(c Cred, parent Ino, name string, mode, rdev uint32) (Attr,
 	}
 	n := s.newNode(c, p, name, mode, rdev)
 	s.bind(p, n, name)
+	n.lastCred = c
+	s.installEmpty(n)
 	return s.attrOf(n), nil
 }
 
@@ -394,6 +396,9 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 			s.forgetRecent()
 		}
 		s.workOf(c).moves++
+		if !o.current.IsZero() {
+			s.open.superseded = append(s.open.superseded, o.current)
+		}
 	}
 	if n.refs > 0 {
 		s.open.puts[string(orphanKey(n.ino))] = []byte{} // found and removed after a crash
@@ -653,7 +658,10 @@ func (s *Store) absorb(c Cred, n *node, keep ID) {
 	s.open.puts[string(trashKey(o.id))] = nil
 	own.life, own.retiredAt, own.absorbedBy = Retired, s.o.Now(), o.id
 	n.object = o.id
-	n.version = o.current
+	if n.writers == 0 && n.draft == nil {
+		n.lastCred = c
+		s.installEmpty(n)
+	}
 }
 
 func hashText(v *version) string {

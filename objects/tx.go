@@ -174,7 +174,7 @@ func (s *Store) txContent(t *Tx, n *node, p prepared) error {
 	s.touch(n)
 	now := s.o.Now()
 	n.size, n.blocks, n.mtime, n.ctime = p.size, (p.size+511)/512, now, now
-	n.inode.drafted, n.inode.draft, n.inode.staging = false, nil, ""
+	n.inode.clearDraft()
 	if old, err := s.version(ob.id, ob.current); err == nil && old.hash == p.hash && !p.hash.IsZero() {
 		n.inode.version = old.id
 		return nil
@@ -485,6 +485,13 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 		return CommitResult{}, fmt.Errorf("the transaction is over: %w", ErrInvalid)
 	}
 	t.done = true
+	// A draft that the log would refuse must not be committed: its change would be
+	// without evidence for ever.
+	for _, d := range t.emit {
+		if err := d.Check(); err != nil {
+			return CommitResult{}, errors.Join(fmt.Errorf("evidence of the transaction: %w", err), t.drop())
+		}
+	}
 	if len(t.ops) == 0 {
 		return t.commitRecords(ctx)
 	}

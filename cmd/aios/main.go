@@ -98,7 +98,7 @@ func rootCommand() *cobra.Command {
 	})
 	root.AddCommand(
 		mountCommand(), umountCommand(), goalCommand(), intentCommand(), inboxCommand(),
-		logCommand(), verifyCommand(), fsckCommand(), policyCommand(), agentCommand(), findCommand(),
+		logCommand(), verifyCommand(), fsckCommand(), gcCommand(), policyCommand(), agentCommand(), findCommand(),
 		historyCommand(), diffCommand(), restoreVersionCommand(), statusCommand(), doctorCommand(),
 	)
 	return root

@@ -83,17 +83,29 @@ func (d *Draft) ClearDirty() {
 	d.dirty = false
 }
 
-// Extents are the stretches that the staging file holds, and how much of the base
-// shows through elsewhere: with the staging file all that RestoreOverlay needs.
-func (d *Draft) Extents() (written []Range, baseLen int64) {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return append([]Range(nil), d.written...), d.baseLen
+// Overlay is what must be kept, with the staging file, to restore a draft over its base.
+type Overlay struct {
+	Staging string  // "" while the draft is in memory
+	Written []Range // what the staging file holds
+	BaseLen int64   // how much of the base shows through elsewhere
+	Size    int64
 }
 
-// RestoreOverlay opens a draft again from what Staging, Extents and Size said at the
-// time of its last SyncOverlay, over the same base.
-func RestoreOverlay(s *Store, base Base, id string, written []Range, baseLen, size int64) (*Draft, error) {
+// Overlay gives the draft's state of one moment, which it moves to a staging file if it
+// has none: for drafts that Memory does not answer for.
+func (d *Draft) Overlay() (Overlay, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if err := d.spill(); err != nil {
+		return Overlay{}, err
+	}
+	return Overlay{d.id, append([]Range(nil), d.written...), d.baseLen, d.size}, nil
+}
+
+// RestoreOverlay opens a draft again as Overlay said it was, over the same base. What
+// was synced then is there; the staging file may hold younger bytes as well.
+func RestoreOverlay(s *Store, base Base, o Overlay) (*Draft, error) {
+	id, written, baseLen, size := o.Staging, o.Written, o.BaseLen, o.Size
 	if baseLen < 0 || size < 0 || baseLen > size || baseLen > 0 && (base == nil || base.Size() < baseLen) {
 		return nil, fmt.Errorf("restore draft %s: %w", id, ErrInvalid)
 	}
@@ -109,6 +121,13 @@ func RestoreOverlay(s *Store, base Base, id string, written []Range, baseLen, si
 		return nil, err
 	}
 	d.file = f
+	if st, err := f.Stat(); err != nil {
+		return nil, errors.Join(err, f.Close())
+	} else if st.Size() > size { // written to and grown after that moment
+		if err := f.Truncate(size); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
 	if baseLen > 0 {
 		d.base, d.baseLen = base, baseLen
 	}
@@ -116,7 +135,7 @@ func RestoreOverlay(s *Store, base Base, id string, written []Range, baseLen, si
 }
 
 // SyncOverlay makes the staged bytes durable without copying the base: what a large
-// file's fsync should cost. Whoever needs the draft after a crash keeps Extents, too.
+// file's fsync should cost. Whoever needs the draft after a crash keeps its Overlay, too.
 func (d *Draft) SyncOverlay(ctx context.Context) error {
 	d.mu.RLock()
 	f := d.file

@@ -142,22 +142,25 @@ func TestDraftOutlivesACrash(t *testing.T) {
 	if _, err := d.ReadAt(want, 0); err != nil {
 		t.Fatal(err)
 	}
-	id, size := d.Staging(), d.Size()
-	if err := d.Release(); err != nil {
-		t.Fatal(err)
-	}
-	d, err = RestoreDraft(s, id, size)
+	o, err := d.Overlay()
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := make([]byte, size)
+	if err := d.Release(); err != nil {
+		t.Fatal(err)
+	}
+	d, err = RestoreOverlay(s, nil, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, o.Size)
 	if _, err := d.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("after the crash: %v, equal %v", err, bytes.Equal(got, want))
 	}
 	if err := d.Drop(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := RestoreDraft(s, id, size); !errors.Is(err, ErrNoStaging) {
+	if _, err := RestoreOverlay(s, nil, o); !errors.Is(err, ErrNoStaging) {
 		t.Errorf("dropped, and still there: %v", err)
 	}
 }

@@ -62,18 +62,6 @@ func NewDraft(s *Store, base Base) (*Draft, error) {
 	return d, nil
 }
 
-// RestoreDraft opens the self-contained staging file of a draft that was synced
-// before a crash.
-func RestoreDraft(s *Store, id string, size int64) (*Draft, error) {
-	f, err := s.OpenStaging(id)
-	if err != nil {
-		return nil, err
-	}
-	d := &Draft{store: s, file: f, id: id, size: size}
-	d.written.add(0, size)
-	return d, nil
-}
-
 // spill moves the draft to a staging file.
 func (d *Draft) spill() error {
 	if d.file != nil {

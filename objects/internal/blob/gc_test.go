@@ -158,15 +158,18 @@ func TestOverlayComesBack(t *testing.T) {
 	}
 	want := append(bytes.Clone(content[:3<<20]), make([]byte, 1<<20)...)
 	copy(want[1<<20:], "changed")
-	id, size := d.StagingID(), d.Size()
-	written, baseLen := d.Extents()
+	o, err := d.Overlay()
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, size := o.Staging, o.Size
 	if st, err := os.Stat(s.StagingPath(id)); err != nil || blocks(st) > 64 {
 		t.Errorf("the staging file of seven changed bytes takes %d blocks, %v", blocks(st), err)
 	}
 	if err := d.Close(true); err != nil {
 		t.Fatal(err)
 	}
-	if d, err = RestoreOverlay(s, bytesBase{bytes.NewReader(content)}, id, written, baseLen, size); err != nil {
+	if d, err = RestoreOverlay(s, bytesBase{bytes.NewReader(content)}, o); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := io.ReadAll(d.Reader()); err != nil || !bytes.Equal(b, want) {

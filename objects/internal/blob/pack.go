@@ -81,6 +81,15 @@ func Split(r io.Reader, fn func(chunk []byte) error) error {
 	}
 }
 
+// PackSize is how long a pack is, in bytes.
+func (s *Store) PackSize(id uint64) (int64, error) {
+	st, err := os.Stat(s.packPath(id))
+	if err != nil {
+		return 0, fmt.Errorf("pack %x: %w", id, err)
+	}
+	return st.Size(), nil
+}
+
 // Append puts a chunk into the open pack. It is durable after the next Sync.
 func (s *Store) Append(ctx context.Context, chunk []byte) (Hash, Location, error) {
 	h := Sum(chunk)
