@@ -1,0 +1,204 @@
+package mnttests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// benchMount mounts a fresh state for a benchmark.
+func benchMount(b *testing.B) (dir string, daemon *exec.Cmd) {
+	b.Helper()
+	bin := filepath.Join(b.TempDir(), "aios")
+	cmd := exec.Command("go", "build", "-o", bin, "../cmd/aios")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("build: %v\n%s", err, out)
+	}
+	base := b.TempDir()
+	dir = filepath.Join(base, "mnt")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	daemon = exec.Command(bin, "mount", "--state", filepath.Join(base, "state"), dir)
+	daemon.Stderr = os.Stderr
+	if err := daemon.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = daemon.Process.Signal(syscall.SIGTERM)
+		_ = daemon.Wait()
+		detach(dir)
+	})
+	for range 200 {
+		if _, err := os.Stat(filepath.Join(dir, "README")); err == nil {
+			return dir, daemon
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	b.Fatal("the mount did not come up")
+	return "", nil
+}
+
+// dropIntent writes a goal and waits for its end; the time runs from the close.
+func dropIntent(dir string, n int64) (time.Duration, error) {
+	name := filepath.Join(dir, "intents", fmt.Sprintf("b%d", n))
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	if _, err := fmt.Fprintf(f, "schema: aios.intent.v1alpha1\nreason: measured\nactions:\n  - id: w\n    action: aiosfs.object.write\n    target: {path: bench/f%d.txt}\n    params: {content: \"number %d\"}\n", n%500, n); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if err := f.Close(); err != nil {
+		return 0, err
+	}
+	b, err := os.ReadFile(name + ".d/wait")
+	took := time.Since(began)
+	if err == nil && strings.TrimSpace(string(b)) != "SUCCEEDED" {
+		reason, _ := os.ReadFile(name + ".d/error.json")
+		return 0, fmt.Errorf("intent %d: %s: %s", n, b, reason)
+	}
+	return took, err
+}
+
+func quantiles(b *testing.B, took []time.Duration) {
+	slices.Sort(took)
+	at := func(q float64) float64 {
+		return float64(took[min(len(took)-1, int(q*float64(len(took))))].Microseconds()) / 1000
+	}
+	b.ReportMetric(at(0.50), "p50-ms")
+	b.ReportMetric(at(0.95), "p95-ms")
+}
+
+// BenchmarkIntent is an allowed one-file intent, from close to SUCCEEDED, all durable.
+func BenchmarkIntent(b *testing.B) {
+	dir, _ := benchMount(b)
+	var took []time.Duration
+	n := int64(0)
+	for b.Loop() {
+		d, err := dropIntent(dir, n)
+		if err != nil {
+			b.Fatal(err)
+		}
+		n++
+		took = append(took, d)
+	}
+	quantiles(b, took)
+}
+
+// BenchmarkIntents32 is the same from 32 at once: intents a second.
+func BenchmarkIntents32(b *testing.B) {
+	dir, _ := benchMount(b)
+	var next atomic.Int64
+	var mu sync.Mutex
+	var all []time.Duration
+	began := time.Now()
+	for b.Loop() {
+		var wg sync.WaitGroup
+		for range 32 {
+			wg.Go(func() {
+				for range 10 {
+					d, err := dropIntent(dir, next.Add(1))
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					mu.Lock()
+					all = append(all, d)
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+	}
+	b.ReportMetric(float64(len(all))/time.Since(began).Seconds(), "intents/s")
+	quantiles(b, all)
+}
+
+// BenchmarkStart100k is the time from start to a listed root with 100,000 objects
+// stored, and the memory of the daemon a while after.
+func BenchmarkStart100k(b *testing.B) {
+	if os.Getenv("AIOS_LONG") == "" {
+		b.Skip("makes 100,000 files: AIOS_LONG=1")
+	}
+	bin := filepath.Join(b.TempDir(), "aios")
+	cmd := exec.Command("go", "build", "-o", bin, "../cmd/aios")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		b.Fatalf("build: %v\n%s", err, out)
+	}
+	base := b.TempDir()
+	dir := filepath.Join(base, "mnt")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	start := func() (*exec.Cmd, time.Duration) {
+		daemon := exec.Command(bin, "mount", "--state", filepath.Join(base, "state"), dir)
+		daemon.Stderr = os.Stderr
+		began := time.Now()
+		if err := daemon.Start(); err != nil {
+			b.Fatal(err)
+		}
+		for {
+			if _, err := os.ReadFile(filepath.Join(dir, "README")); err == nil {
+				return daemon, time.Since(began)
+			}
+			if time.Since(began) > time.Minute {
+				b.Fatal("the mount did not come up")
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}
+	stop := func(d *exec.Cmd) {
+		_ = d.Process.Signal(syscall.SIGTERM)
+		_ = d.Wait()
+		detach(dir)
+	}
+	d, _ := start()
+	for i := range 100 {
+		sub := filepath.Join(dir, "groups/local/shared", fmt.Sprintf("d%02d", i))
+		if err := os.Mkdir(sub, 0o755); err != nil {
+			b.Fatal(err)
+		}
+		for k := range 1000 {
+			if err := os.WriteFile(filepath.Join(sub, fmt.Sprintf("f%03d", k)), fmt.Appendf(nil, "file %d of directory %d, some words to find\n", k, i), 0o644); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	time.Sleep(5 * time.Second)
+	b.Logf("after making them: %d MiB", rss(d.Process.Pid))
+	stop(d)
+	var took []time.Duration
+	for b.Loop() {
+		d, t := start()
+		took = append(took, t)
+		time.Sleep(10 * time.Second)
+		b.ReportMetric(float64(rss(d.Process.Pid)), "idle-MiB")
+		stop(d)
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[len(took)/2].Seconds(), "start-s")
+}
+
+// rss is a process's resident memory, in MiB.
+func rss(pid int) int {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	for line := range strings.Lines(string(b)) {
+		var kb int
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kb); err == nil {
+			return kb >> 10
+		}
+	}
+	return 0
+}
