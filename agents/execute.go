@@ -110,7 +110,9 @@ func (rt *Runtime) preDispatch(c *change, a *Action) *Failure {
 	a.Attempts++
 	a.Dispatch = rt.dispatch(c.r, a)
 	profile := map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "dispatch_kind": a.Dispatch}
-	c.orphan(record.EmitterRuntime, "SANDBOX_PROFILE_APPLIED", a, map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile})
+	// What is staged into the store by this process has no walls around it, and the
+	// record says so; those of a child are in the record of its end.
+	c.orphan(record.EmitterRuntime, "SANDBOX_PROFILE_APPLIED", a, map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "enforcement": rt.enforcement(a)})
 	c.emit(record.EmitterRuntime, record.ActionDispatched, a, profile)
 	c.emit(record.EmitterAdapter, record.ExecutionStarted, a, map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "attempt": a.Attempts})
 	c.event(a, string(Executing), a.Dispatch)
@@ -129,6 +131,15 @@ func (rt *Runtime) dispatch(r *Run, a *Action) string {
 	return "IN_PROCESS_RPC"
 }
 
+// enforcement says who keeps an action within its profile: the kernel around a child, or
+// nothing but the adapter's own code in this process.
+func (rt *Runtime) enforcement(a *Action) string {
+	if _, ok := rt.kinds[a.Step.Action].adapter.(adapter.Preparer); ok {
+		return "CONFINED_CHILD"
+	}
+	return "IN_PROCESS"
+}
+
 // execute runs the actions of a group that are queued.
 func (rt *Runtime) execute(l *tracked, group int) error {
 	first := l.now().group(group)[0]
@@ -136,36 +147,47 @@ func (rt *Runtime) execute(l *tracked, group int) error {
 		return rt.step(l, func(c *change) error { return rt.simulate(rt.ctx, c, group) })
 	}
 	if _, ok := rt.kinds[first.Step.Action].adapter.(adapter.Stager); ok {
+		ready, goOn, err := rt.prepareGroup(l, group)
+		if err != nil || !goOn {
+			return err
+		}
+		defer rt.letGo(ready)
 		rt.execLock.Lock()
 		defer rt.execLock.Unlock()
-		return rt.executeStaged(l, group)
+		return rt.executeStaged(l, group, ready)
 	}
 	return rt.executeOutside(l, first.ID)
 }
 
 // executeStaged puts a group's changes of objects, the run's record and the evidence
 // into one commit.
-func (rt *Runtime) executeStaged(l *tracked, group int) error {
+func (rt *Runtime) executeStaged(l *tracked, group int, ready map[string]adapter.Prepared) error {
 	var failed *Action
 	var why *Failure
 	var after, undone []func()
 	err := rt.stepIn(l, func(c *change, tx *objects.Tx) (*objects.Tx, error) {
 		todo := c.r.group(group)
-		if !slices.ContainsFunc(todo, func(a *Action) bool { return a.State == Queued }) {
+		mine := func(a *Action) bool { return a.State == Queued || a.State == Executing && ready != nil }
+		if !slices.ContainsFunc(todo, mine) {
 			return tx, errNothing // it was cancelled meanwhile
 		}
 		if err := tx.Discard(); err != nil {
 			return nil, err
 		}
 		tx = rt.d.Store.Begin(c.r.cred(), todo[0].ID)
-		b := &adapter.Batch{Store: rt.d.Store, Tx: tx, Pending: map[string]adapter.Pending{}}
+		b := &adapter.Batch{Store: rt.d.Store, Tx: tx, Pending: map[string]adapter.Pending{}, Prepared: map[string]any{}}
+		for id, p := range ready {
+			b.Prepared[id] = p.Data
+		}
 		for _, a := range todo {
-			if a.State != Queued {
+			if !mine(a) {
 				continue
 			}
-			if f := rt.preDispatch(c, a); f != nil {
-				failed, why = a, f
-				break
+			if a.State == Queued {
+				if f := rt.preDispatch(c, a); f != nil {
+					failed, why = a, f
+					break
+				}
 			}
 			ctx, cancel := context.WithTimeout(rt.ctx, rt.kinds[a.Step.Action].kind.Timeout)
 			out, err := rt.stage(ctx, b, c.r, a)
@@ -176,7 +198,7 @@ func (rt *Runtime) executeStaged(l *tracked, group int) error {
 			}
 			a.Output = out
 			must(a.move(Verifying, false))
-			c.orphan(record.EmitterAdapter, "AIOSFS_TRANSACTION_COMMITTED", a, map[string]any{"outcome": "SUCCEEDED", "transaction_id": tx.ID().String(), "output": out.Data})
+			c.orphan(record.EmitterAdapter, "AIOSFS_TRANSACTION_COMMITTED", a, map[string]any{"outcome": "SUCCEEDED", "transaction_id": tx.ID().String(), "output": out.Data, "walls": ready[a.ID].Walls})
 			c.event(a, string(Verifying), tx.ID().String())
 		}
 		if failed != nil {

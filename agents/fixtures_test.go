@@ -24,17 +24,19 @@ import (
 
 // machine is a store, a log, a kernel and a runtime, all real, in a directory.
 type machine struct {
-	t     *testing.T
-	dir   string
-	key   ed25519.PrivateKey
-	log   *evidence.Log
-	store *objects.Store
-	ids   *ids
-	kern  *policy.Kernel
-	rt    *Runtime
-	extra []adapter.Adapter
-	fail  func(string) error
-	now   func() time.Time
+	t       *testing.T
+	dir     string
+	key     ed25519.PrivateKey
+	log     *evidence.Log
+	store   *objects.Store
+	ids     *ids
+	kern    *policy.Kernel
+	rt      *Runtime
+	extra   []adapter.Adapter
+	scratch string
+	over    func(*objects.Store) adapter.Adapter // one that needs the store
+	fail    func(string) error
+	now     func() time.Time
 }
 
 type ids struct{ c *identity.Catalog } // changed only while one run is under way
@@ -152,8 +154,12 @@ func (m *machine) start() {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	all := append([]adapter.Adapter{aiosfs.New(m.store)}, m.extra...)
+	if m.over != nil {
+		all = append(all, m.over(m.store))
+	}
 	m.rt, err = New(ctx, Deps{Store: m.store, Log: m.log, Kernel: m.kern, Identity: m.ids, Translator: translate.New(cat), Resolver: places{},
-		Adapters: append([]adapter.Adapter{aiosfs.New(m.store)}, m.extra...), ApprovalKey: m.key, Now: m.now, fail: m.fail})
+		Adapters: all, Scratch: m.scratch, ApprovalKey: m.key, Now: m.now, fail: m.fail})
 	if err != nil {
 		m.t.Fatal(err)
 	}

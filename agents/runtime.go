@@ -56,8 +56,10 @@ type Deps struct {
 	Resolver    Resolver
 	Adapters    []adapter.Adapter
 	ApprovalKey ed25519.PrivateKey
-	Now         func() time.Time
-	Logger      *slog.Logger
+	// Scratch is where the runtime's own probes run git; "" makes them PROBE_ERROR.
+	Scratch string
+	Now     func() time.Time
+	Logger  *slog.Logger
 	// fail is called between durable steps; tests stop the runtime there.
 	fail func(point string) error
 }

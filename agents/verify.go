@@ -86,6 +86,11 @@ func (rt *Runtime) checks(r *Run, a *Action) []plan.Verification {
 			hash = ""
 		}
 	}
+	// What a signal did to a process can be seen where it leaves the process no choice.
+	signal, _ := a.Output.Data["signal"].(string)
+	if want := map[string]string{"KILL": "GONE", "STOP": "STOPPED", "CONT": "RUNNING"}[signal]; want != "" && a.Step.Action == "process.signal" {
+		vs = append(vs[:len(vs):len(vs)], plan.Verification{Type: "process.state", Args: map[string]any{"pid": a.Output.Data["pid"], "started": a.Output.Data["started"], "expected": want}})
+	}
 	if p, ok := a.Output.Data["path"].(string); ok && hash != "" && a.Step.Params["to"] == nil {
 		vs = append(vs[:len(vs):len(vs)], plan.Verification{Type: "file.hash", Args: map[string]any{"object_or_path": p, "expected_hash_hex": hash}})
 	}
@@ -104,6 +109,14 @@ func arg(m map[string]any, names ...string) string {
 // probe looks at the store as it is now, not at what the adapter said.
 func (rt *Runtime) probe(ctx context.Context, r *Run, a *Action, v plan.Verification) Check {
 	k := Check{Type: v.Type, Args: v.Args, Outcome: notPassed}
+	switch v.Type {
+	case "repo.exists", "repo.clean":
+		rt.probeRepo(ctx, r, &k, a)
+		return k
+	case "process.state":
+		rt.probeProcess(&k)
+		return k
+	}
 	p := arg(v.Args, "object_or_path", "path")
 	at, err := rt.d.Store.Resolve(aiosfs.Rooted(r.By.Subject, p))
 	gone := errors.Is(err, objects.ErrNotFound) || errors.Is(err, objects.ErrNotDir)

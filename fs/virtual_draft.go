@@ -122,6 +122,9 @@ func (d *draft) commitAs(c *call, name string) error {
 	doc := append([]byte(nil), d.data...)
 	d.frozen, d.dirty, d.tried = true, false, name
 	d.mu.Unlock()
+	if err := d.b.t.contact(c); err != nil { // a goal may be the first that is seen of somebody
+		d.b.t.log.Warn("the caller's directories could not be made", "subject", c.Subject.ID, "error", err)
+	}
 	err := d.b.t.o.Intents.Submit(settled(c), c.Caller, name, doc)
 	d.mu.Lock()
 	d.frozen, d.taken = false, err == nil

@@ -87,6 +87,8 @@ type Batch struct {
 	Store   *objects.Store
 	Tx      *objects.Tx
 	Pending map[string]Pending
+	// Prepared holds what a Preparer made for an action, by action id.
+	Prepared map[string]any
 	// After holds what must happen once the transaction is durable.
 	After []func()
 	// Undone holds what must happen when it was taken back while this process runs.
@@ -104,6 +106,20 @@ type Adapter interface {
 type Stager interface {
 	Adapter
 	Stage(ctx context.Context, b *Batch, r Request) (Output, error)
+}
+
+// Preparer is a Stager that has work to do before, which takes its time and touches
+// neither the store nor anything that outlives it.
+type Preparer interface {
+	Stager
+	Prepare(ctx context.Context, r Request) (Prepared, error)
+}
+
+// Prepared is what Prepare made. Close lets go of it, whatever became of the action.
+type Prepared struct {
+	Data  any
+	Walls map[string]any // which sandbox stood around it, for the evidence
+	Close func() error
 }
 
 // Executor acts outside the store.

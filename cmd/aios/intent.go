@@ -120,6 +120,19 @@ func summarise(r run, docPath string) summary {
 			s.Goal = doc.Reason
 		}
 	}
+	if s.Goal == "" { // what is asked of an approver names who asks for what, and why
+		asked := map[string]string{}
+		for line := range strings.Lines(r.read("approval")) {
+			if k, v, ok := strings.Cut(strings.TrimSpace(line), ": "); ok {
+				asked[k] = v
+			} else if strings.Contains(line, " asks for ") {
+				asked["who"] = strings.TrimSpace(line)
+			}
+		}
+		if s.Goal = asked["who"]; asked["reason"] != "" {
+			s.Goal += ": " + asked["reason"]
+		}
+	}
 	if s.Goal == "" && docPath != "" {
 		if b, err := os.ReadFile(docPath); err == nil {
 			s.Goal, _, _ = strings.Cut(string(b), "\n")

@@ -15,6 +15,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ai-os-dot-net/aios/agents"
 )
 
 // version is set when the binary is linked.
@@ -50,6 +52,7 @@ func fail(code int, format string, args ...any) error {
 }
 
 func main() {
+	agents.Main()
 	syscall.Umask(0o022)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

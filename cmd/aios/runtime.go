@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 	"github.com/ai-os-dot-net/aios/agents/adapter/aiosfs"
 	idadapter "github.com/ai-os-dot-net/aios/agents/adapter/identity"
 	"github.com/ai-os-dot-net/aios/agents/adapter/process"
+	"github.com/ai-os-dot-net/aios/agents/adapter/repo"
 	"github.com/ai-os-dot-net/aios/agents/translate"
 	mountfs "github.com/ai-os-dot-net/aios/fs"
 	"github.com/ai-os-dot-net/aios/fs/namespace"
@@ -50,9 +52,14 @@ func (d *daemon) startRuntime(ctx context.Context, o *mountfs.Options) error {
 	if err != nil {
 		return err
 	}
+	scratch, err := agents.Scratch(d.cfg.State)
+	if err != nil {
+		return err
+	}
+	d.onClose(func() error { return os.RemoveAll(scratch) })
 	d.runtime, err = agents.New(ctx, agents.Deps{
 		Store: d.store, Log: d.log, Kernel: d.kernel, Identity: d.ids, Translator: translate.New(catalog), Resolver: resolver{},
-		Adapters: []adapter.Adapter{aiosfs.New(d.store), idadapter.New(book{d}), process.Adapter{}}, ApprovalKey: approvals, Logger: d.logger,
+		Adapters: []adapter.Adapter{aiosfs.New(d.store), idadapter.New(book{d}), process.Adapter{}, repo.New(d.store, scratch)}, Scratch: scratch, ApprovalKey: approvals, Logger: d.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("start the runtime: %w", err)

@@ -28,6 +28,9 @@ type Process struct {
 	PID  int    `json:"pid"`
 	UID  uint32 `json:"uid"`
 	Name string `json:"name"`
+	// Started is when it started, in clock ticks since the machine did: with PID it names
+	// one process for good.
+	Started int64 `json:"started"`
 }
 
 const timeout = 10 * time.Second // of one look or one signal
@@ -84,7 +87,7 @@ func (Adapter) Execute(_ context.Context, r adapter.Request) (adapter.Output, er
 	if err := unix.PidfdSendSignal(fd, sig, nil, 0); err != nil {
 		return adapter.Output{}, adapter.Fail("process.SignalFailed", "signal process %d: %w", pid, err)
 	}
-	return adapter.Output{Changed: true, Data: map[string]any{"pid": pid, "name": p.Name, "signal": name}}, nil
+	return adapter.Output{Changed: true, Data: map[string]any{"pid": pid, "started": p.Started, "name": p.Name, "signal": name}}, nil
 }
 
 // Rollback has nothing to offer: a signal cannot be taken back.
@@ -134,7 +137,17 @@ func look(pid int) (Process, error) {
 	if err != nil {
 		return Process{}, adapter.Fail("process.NotFound", "process %d: %w", pid, err)
 	}
-	return Process{pid, st.Uid, strings.TrimSpace(string(name))}, nil
+	stat, err := os.ReadFile(dir + "/stat")
+	if err != nil {
+		return Process{}, adapter.Fail("process.NotFound", "process %d: %w", pid, err)
+	}
+	var started int64
+	if f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:])); len(f) > 19 { // field 22 of proc_pid_stat(5)
+		if started, err = strconv.ParseInt(f[19], 10, 64); err != nil {
+			return Process{}, err
+		}
+	}
+	return Process{pid, st.Uid, strings.TrimSpace(string(name)), started}, nil
 }
 
 func list(r adapter.Request) ([]Process, error) {
