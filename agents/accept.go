@@ -41,8 +41,8 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 	if old != nil && !old.now().Terminal() {
 		return ErrBusy
 	}
-	for _, l := range rt.all() {
-		if r := l.now(); r.By.Subject.ID == by.Subject.ID && !r.Terminal() {
+	for _, l := range rt.living() {
+		if l.now().By.Subject.ID == by.Subject.ID {
 			live++
 		}
 	}
@@ -56,6 +56,7 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 	tx := rt.d.Store.Begin(c.r.cred(), "")
 	first, bad := rt.understand(ctx, c, tx)
 	if first != nil {
+		defer func() { rt.add(first) }()
 		return rt.step(first, func(c *change) error {
 			if c.r.Name != name && !slices.Contains(c.r.Aliases, name) {
 				c.r.Aliases = append(c.r.Aliases, name)
@@ -87,9 +88,7 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 		return fmt.Errorf("accept the intent: %w", err)
 	}
 	l := &tracked{run: c.r, changed: make(chan struct{})}
-	rt.mu.Lock()
-	rt.runs[c.r.ID] = l
-	rt.mu.Unlock()
+	rt.add(l)
 	if !c.r.Terminal() {
 		rt.drive(l)
 	}

@@ -35,13 +35,25 @@ type FileInfo struct {
 
 // named finds the submitter's run that has a name in intents/.
 func (rt *Runtime) named(subject, name string) *tracked {
-	for _, l := range rt.all() {
-		r := l.now()
-		if r.By.Subject.ID == subject && r.MovedTo == "" && (r.Name == name || slices.Contains(r.Aliases, name)) {
-			return l
-		}
+	rt.mu.Lock()
+	l := rt.byName[subject+"\x00"+name]
+	rt.mu.Unlock()
+	if l == nil {
+		return nil
 	}
-	return nil
+	if r := l.now(); r.MovedTo != "" || r.Name != name && !slices.Contains(r.Aliases, name) {
+		return nil
+	}
+	return l
+}
+
+// Find gives the caller's run that is shown in intents/ under a name.
+func (rt *Runtime) Find(by Submitter, name string) (RunInfo, bool) {
+	l := rt.named(by.Subject.ID, name)
+	if l == nil {
+		return RunInfo{}, false
+	}
+	return info(l.now(), name), true
 }
 
 // visible finds a run by its name, its place below .done/, or its id; own says
@@ -110,7 +122,7 @@ func (rt *Runtime) Runs(by Submitter) []RunInfo {
 // Inbox lists the runs that wait for the caller's decision, by id.
 func (rt *Runtime) Inbox(by Submitter) []RunInfo {
 	var out []RunInfo
-	for _, l := range rt.all() {
+	for _, l := range rt.living() {
 		if r := l.now(); rt.mayDecide(r, by) {
 			out = append(out, info(r, r.Name))
 		}

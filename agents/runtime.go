@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -130,6 +131,8 @@ type Runtime struct {
 	kinds    map[string]served
 	mu       sync.Mutex
 	runs     map[string]*tracked // by run id
+	byName   map[string]*tracked // by subject and name in intents/; a hint, see named
+	active   map[string]*tracked // those that may not be over, by run id
 	names    sync.Mutex          // held while a name or an idempotency key is claimed
 	ctx      context.Context
 	stop     context.CancelFunc
@@ -155,7 +158,7 @@ func New(ctx context.Context, d Deps) (*Runtime, error) {
 	if d.Logger == nil {
 		d.Logger = slog.Default()
 	}
-	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, slots: make(chan struct{}, workers)}
+	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, active: map[string]*tracked{}, slots: make(chan struct{}, workers)}
 	rt.ctx, rt.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, a := range d.Adapters {
 		for _, k := range a.Manifest().Kinds {
@@ -170,7 +173,7 @@ func New(ctx context.Context, d Deps) (*Runtime, error) {
 		if err := json.Unmarshal(b, r); err != nil {
 			return fmt.Errorf("run record %s: %w", key, err)
 		}
-		rt.runs[r.ID] = &tracked{run: r, changed: make(chan struct{})}
+		rt.add(&tracked{run: r, changed: make(chan struct{})})
 		return nil
 	})
 	if err != nil {
@@ -225,6 +228,47 @@ func (rt *Runtime) tick() {
 			}
 		}
 	}
+}
+
+// add takes a run up, also again under a further name.
+func (rt *Runtime) add(l *tracked) {
+	r := l.now()
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	rt.runs[r.ID] = l
+	if !r.Terminal() {
+		rt.active[r.ID] = l
+	}
+	if r.MovedTo == "" {
+		for _, n := range append([]string{r.Name}, r.Aliases...) {
+			rt.byName[r.By.Subject.ID+"\x00"+n] = l
+		}
+	}
+}
+
+// living gives the runs that are not over.
+func (rt *Runtime) living() []*tracked {
+	rt.mu.Lock()
+	out := make([]*tracked, 0, len(rt.active))
+	for _, l := range rt.active {
+		out = append(out, l)
+	}
+	rt.mu.Unlock()
+	// A run's own lock comes before the runtime's.
+	var over []string
+	out = slices.DeleteFunc(out, func(l *tracked) bool {
+		r := l.now()
+		if r.Terminal() {
+			over = append(over, r.ID)
+		}
+		return r.Terminal()
+	})
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	for _, id := range over {
+		delete(rt.active, id)
+	}
+	return out
 }
 
 func (rt *Runtime) all() []*tracked {

@@ -17,6 +17,8 @@ type Intents interface {
 	Submit(ctx context.Context, c Caller, name string, doc []byte) error
 	// Runs lists the live runs of the caller.
 	Runs(c Caller) []RunInfo
+	// Find gives the live run of the caller with a name.
+	Find(c Caller, name string) (RunInfo, bool)
 	// Inbox lists the runs that wait for the caller's word, his own or another's; each
 	// is named by its ID.
 	Inbox(c Caller) []RunInfo

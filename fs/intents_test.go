@@ -73,6 +73,15 @@ func (m *memIntents) docs(subject string) []string {
 	return ds
 }
 
+func (m *memIntents) Find(c Caller, name string) (RunInfo, bool) {
+	for _, r := range m.Runs(c) {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return RunInfo{}, false
+}
+
 func (m *memIntents) Runs(c Caller) []RunInfo {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
+
 	"strconv"
 	"strings"
 	"sync"
@@ -246,21 +246,24 @@ func groupLeader(pid uint32) uint32 {
 // would ask this mount.
 func holds(pid uint32, suffix string) bool {
 	dir := "/proc/" + strconv.Itoa(int(pid))
-	fds, err := os.ReadDir(filepath.Join(dir, "fd"))
+	fds, err := names(dir + "/fd")
 	if err != nil {
 		return true // not ours to see: leave it to the release
 	}
 	for _, fd := range fds {
-		if to, err := os.Readlink(filepath.Join(dir, "fd", fd.Name())); err == nil && strings.HasSuffix(to, suffix) {
+		if to, err := os.Readlink(dir + "/fd/" + fd); err == nil && strings.HasSuffix(to, suffix) {
 			return true
 		}
 	}
-	kids, err := filepath.Glob(filepath.Join(dir, "task", "*", "children"))
-	if err != nil {
-		return false
+	// A thread has its own list of children; most programs have one thread.
+	tasks := []string{strconv.Itoa(int(pid))}
+	if st, err := os.Stat(dir + "/task"); err != nil || st.Sys().(*syscall.Stat_t).Nlink != 3 {
+		if tasks, err = names(dir + "/task"); err != nil {
+			return false
+		}
 	}
-	for _, k := range kids {
-		b, err := os.ReadFile(k)
+	for _, task := range tasks {
+		b, err := os.ReadFile(dir + "/task/" + task + "/children")
 		if err != nil {
 			continue
 		}
@@ -272,6 +275,15 @@ func holds(pid uint32, suffix string) bool {
 		}
 	}
 	return false
+}
+
+func names(dir string) ([]string, error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdirnames(-1)
 }
 
 func alive(pid uint32) bool { return startTime(pid) != "" }

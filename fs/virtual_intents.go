@@ -66,12 +66,7 @@ func (b *dropBox) run(c *call, name string) (RunInfo, bool) {
 	if b.t.o.Intents == nil {
 		return RunInfo{}, false
 	}
-	for _, r := range b.t.o.Intents.Runs(c.Caller) {
-		if r.Name == name {
-			return r, true
-		}
-	}
-	return RunInfo{}, false
+	return b.t.o.Intents.Find(c.Caller, name)
 }
 
 func (b *dropBox) lookup(c *call, name string) (vnode, error) {

@@ -152,6 +152,11 @@ func (s intentSide) Runs(c mountfs.Caller) []mountfs.RunInfo {
 	return runInfos(s.rt.Runs(submitter(c)))
 }
 
+func (s intentSide) Find(c mountfs.Caller, name string) (mountfs.RunInfo, bool) {
+	r, ok := s.rt.Find(submitter(c), name)
+	return runInfos([]agents.RunInfo{r})[0], ok
+}
+
 // Inbox lists what waits for the caller, by run id.
 func (s intentSide) Inbox(c mountfs.Caller) []mountfs.RunInfo {
 	list := runInfos(s.rt.Inbox(submitter(c)))
