@@ -181,11 +181,27 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 	if err := d.startRuntime(ctx, &o); err != nil {
 		return err
 	}
+	var box *spoolBox
+	if d.cfg.Spool != "" && !m.readOnly {
+		var err error
+		if box, err = checkSpool(absolute(d.cfg.Spool)); err != nil {
+			return err
+		}
+		d.onClose(box.Close)
+	}
 	server, err := aiosfs.Mount(ctx, o)
 	if err != nil {
 		return err
 	}
 	d.server = server
+	if box == nil {
+		return nil
+	}
+	s, err := startSpool(ctx, box, o.Intents, d.ids.Catalog, server.Welcome, d.logger)
+	if err != nil {
+		return errors.Join(err, server.Unmount())
+	}
+	d.onClose(s.Close)
 	return nil
 }
 
