@@ -56,18 +56,20 @@ type Kernel struct {
 	rules  atomic.Pointer[ruleSet]
 	hard   *hardStage
 	mu     sync.Mutex
-	cache  map[string]cached
-	given  map[string]Explanation
-	order  []string
+	cache  map[string]*cached
+	given  map[string]*Explanation // the last maxExplain decisions, by id
+	order  []string                // their ids; next is the oldest once all places are taken
+	next   int
 	rates  map[string]*bucket
 	since  time.Time
 	counts [4]atomic.Uint64
 }
 
+// cached is a decision under the rules that made it; other rules do not give it.
 type cached struct {
-	snapshot string
-	d        Decision
-	until    time.Time
+	rules *ruleSet
+	d     Decision
+	until time.Time
 }
 
 type bucket struct {
@@ -84,7 +86,7 @@ func New(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{o: o, hard: hard, cache: map[string]cached{}, given: map[string]Explanation{}, rates: map[string]*bucket{}, since: o.Now()}
+	k := &Kernel{o: o, hard: hard, cache: map[string]*cached{}, given: map[string]*Explanation{}, rates: map[string]*bucket{}, since: o.Now()}
 	if o.Bundle != nil {
 		if err := k.Load(o.Bundle); err != nil {
 			return nil, err
@@ -102,7 +104,7 @@ func (k *Kernel) Load(b *bundle.Bundle) error {
 	}
 	k.rules.Store(set)
 	k.mu.Lock()
-	k.cache = map[string]cached{}
+	k.cache = map[string]*cached{}
 	k.mu.Unlock()
 	return nil
 }
@@ -174,35 +176,52 @@ func (k *Kernel) evaluate(ctx context.Context, r Request, simulate bool) (d Deci
 			d.Outcome, d.ReasonCode, d.ReasonMessage, d.Constraints, d.Approval = Deny, EngineInternal, "the evaluation broke off", Constraints{}, ApprovalRequirement{}
 		}
 		k.counts[d.Outcome].Add(1)
-		k.remember(d, r, set)
+		k.remember(&d, &r)
 	}()
+	key, err := r.cacheKey()
+	if err != nil {
+		d.ReasonCode, d.ReasonMessage = EngineInternal, "the request cannot be digested"
+		return d
+	}
+	if ctx.Err() != nil {
+		d.ReasonCode, d.ReasonMessage = EvaluationTimeout, "the time for the evaluation is over"
+		return d
+	}
+	// Hard denies are asked every time, before the cache: no remembered answer may stand
+	// before them. For the same facts Casbin has agreed to this answer when it was kept.
+	may := r.RequestHash != "" && !simulate
+	if may && !anyHardDeny(&r) {
+		if c, ok := k.cached(key, set, now); ok {
+			c.ID, c.ActionID, c.EvaluatedAt = d.ID, d.ActionID, d.EvaluatedAt
+			return c
+		}
+	}
 	snapshot, err := r.snapshot()
 	if err != nil {
 		d.ReasonCode, d.ReasonMessage = EngineInternal, "the request cannot be digested"
 		return d
 	}
 	d.SnapshotID = "snap_" + snapshot
-	if ctx.Err() != nil {
-		d.ReasonCode, d.ReasonMessage = EvaluationTimeout, "the time for the evaluation is over"
-		return d
-	}
-	// Hard denies are asked every time, before the cache: they are cheap, and no
-	// remembered answer may stand before them.
 	if k.hardDeny(&r, &d) {
 		return d
 	}
-	key := r.RequestHash
-	if key != "" && !simulate {
-		if c, ok := k.cached(key, snapshot, d.BundleVersion, now); ok {
-			c.ID, c.ActionID, c.EvaluatedAt = d.ID, d.ActionID, d.EvaluatedAt
-			return c
-		}
-	}
 	k.decide(ctx, &r, &d, set)
-	if key != "" && !simulate && d.Outcome != RequireApproval && ctx.Err() == nil {
-		k.keep(key, snapshot, d, now)
+	if may && d.Outcome != RequireApproval && ctx.Err() == nil {
+		k.keep(key, set, d, now)
 	}
 	return d
+}
+
+func anyHardDeny(r *Request) bool {
+	if r.Subject.ID == "" {
+		return true
+	}
+	for i := range hardDenies {
+		if hardDenies[i].fires(r) {
+			return true
+		}
+	}
+	return false
 }
 
 // hardDeny runs stage 1; all eighteen are asked, the first that fires is the reason.
@@ -339,17 +358,17 @@ func mismatch(claimed, effective Risk) []string {
 	return list
 }
 
-func (k *Kernel) cached(key, snapshot, version string, now time.Time) (Decision, bool) {
+func (k *Kernel) cached(key string, set *ruleSet, now time.Time) (Decision, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c, ok := k.cache[key+version]
-	if !ok || c.snapshot != snapshot || now.After(c.until) {
+	c := k.cache[key]
+	if c == nil || c.rules != set || now.After(c.until) {
 		return Decision{}, false
 	}
 	return c.d, true
 }
 
-func (k *Kernel) keep(key, snapshot string, d Decision, now time.Time) {
+func (k *Kernel) keep(key string, set *ruleSet, d Decision, now time.Time) {
 	ttl := time.Duration(max(d.Constraints.TTLSeconds, 1)) * time.Second
 	if d.Outcome != Allow {
 		ttl = time.Second * defaultTTL
@@ -357,9 +376,9 @@ func (k *Kernel) keep(key, snapshot string, d Decision, now time.Time) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.cache) >= maxCache {
-		k.cache = map[string]cached{}
+		k.cache = map[string]*cached{}
 	}
-	k.cache[key+d.BundleVersion] = cached{snapshot, d, now.Add(ttl)}
+	k.cache[key] = &cached{set, d, now.Add(ttl)}
 }
 
 // Explanation tells how a decision came about (S2.3 ExplainDecision).
@@ -372,25 +391,28 @@ type Explanation struct {
 	Path      string   `json:"path"`
 }
 
-func (k *Kernel) remember(d Decision, r Request, set *ruleSet) {
+func (k *Kernel) remember(d *Decision, r *Request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if len(k.order) >= maxExplain {
-		delete(k.given, k.order[0])
-		k.order = k.order[1:]
+	if len(k.order) < maxExplain {
+		k.order = append(k.order, d.ID)
+	} else {
+		delete(k.given, k.order[k.next])
+		k.order[k.next] = d.ID
+		k.next = (k.next + 1) % maxExplain
 	}
-	k.order = append(k.order, d.ID)
-	k.given[d.ID] = Explanation{Decision: d, Action: r.Action, Subject: r.Subject.ID, Path: r.Target.Path}
+	k.given[d.ID] = &Explanation{Decision: *d, Action: r.Action, Subject: r.Subject.ID, Path: r.Target.Path}
 }
 
 // Explain tells how one of the last decisions came about.
 func (k *Kernel) Explain(id string) (Explanation, bool) {
 	k.mu.Lock()
-	e, ok := k.given[id]
+	kept, ok := k.given[id]
 	k.mu.Unlock()
 	if !ok {
-		return e, false
+		return Explanation{}, false
 	}
+	e := *kept
 	e.RuleChain = append(e.RuleChain, "hard denies")
 	e.Narrative = fmt.Sprintf("%s asked for %s: %s (%s).", e.Subject, e.Action, e.Decision.Outcome, e.Decision.ReasonMessage)
 	if !e.Decision.HardDeny {
