@@ -101,7 +101,7 @@ func rootCommand() *cobra.Command {
 	})
 	root.AddCommand(
 		mountCommand(), umountCommand(), goalCommand(), intentCommand(), inboxCommand(),
-		logCommand(), verifyCommand(), fsckCommand(), gcCommand(), policyCommand(), agentCommand(), findCommand(),
+		logCommand(), verifyCommand(), fsckCommand(), gcCommand(), reindexCommand(), policyCommand(), agentCommand(), findCommand(),
 		historyCommand(), diffCommand(), restoreVersionCommand(), statusCommand(), doctorCommand(),
 	)
 	return root

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/ai-os-dot-net/aios/agents"
@@ -29,12 +28,15 @@ import (
 // startRuntime starts what carries intents out and what answers queries, and gives
 // both to the mount.
 func (d *daemon) startRuntime(ctx context.Context, o *mountfs.Options) error {
-	x, err := index.Open(index.Options{Dir: filepath.Join(d.cfg.State, "index"), Store: d.store, Logger: d.logger})
+	x, err := index.Open(index.Options{Dir: indexDir(d.cfg.State), Store: d.store, Logger: d.logger})
 	if err != nil {
 		return fmt.Errorf("open the search index: %w", err)
 	}
 	d.onClose(x.Close)
-	o.Views = viewSide{views.New(views.Deps{Store: d.store, Index: x, Logger: d.logger})}
+	running, stop := context.WithCancel(ctx)
+	again := &reindexing{x: x, ctx: running}
+	d.onClose(func() error { stop(); again.work.Wait(); return nil })
+	o.Views = viewSide{views.New(views.Deps{Store: d.store, Index: x, Logger: d.logger}), again}
 
 	root, err := key(d.cfg.State, "catalog")
 	if err != nil {
@@ -240,7 +242,10 @@ func (a actionSide) do(ctx context.Context, c mountfs.Caller, name, doc string) 
 }
 
 // viewSide is views/, in the mount's words.
-type viewSide struct{ v *views.Views }
+type viewSide struct {
+	v     *views.Views
+	again *reindexing
+}
 
 func viewer(c mountfs.Caller) views.Caller {
 	return views.Caller{UID: c.UID, GID: c.GID, Groups: c.Groups, Subject: c.Subject}
@@ -287,10 +292,16 @@ func (s viewSide) Lookup(ctx context.Context, c mountfs.Caller, path []string) (
 		}
 		return mountfs.Entry{Name: ".error", Mode: sIFREG | 0o400, Data: []byte(text + "\n"), Mtime: time.Now()}, nil
 	}
+	if len(path) == 2 && path[0] == "search" && path[1] == reindexFile {
+		return s.again.entry(c)
+	}
 	e, err := s.v.Lookup(ctx, viewer(c), path)
 	return viewEntry(e), viewError(err)
 }
 
 func (s viewSide) Write(ctx context.Context, c mountfs.Caller, path []string, data []byte) error {
+	if len(path) == 2 && path[0] == "search" && path[1] == reindexFile {
+		return s.again.begin(c)
+	}
 	return fmt.Errorf("saved views are not written here yet: %w", mountfs.ErrReadOnly)
 }
