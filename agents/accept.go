@@ -41,7 +41,11 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 	if old != nil && !old.now().Terminal() {
 		return ErrBusy
 	}
-	for _, l := range rt.living() {
+	all := rt.living()
+	if len(all) > depth && by.Subject.IsAI {
+		return fmt.Errorf("QUEUE_BACKPRESSURE_REJECTED: %w", ErrAgain)
+	}
+	for _, l := range all {
 		if l.now().By.Subject.ID == by.Subject.ID {
 			live++
 		}

@@ -54,6 +54,10 @@ func (rt *Runtime) begin(ctx context.Context, c *change) {
 		}
 		c.emit(record.EmitterRuntime, record.ActionValidated, a, map[string]any{"outcome": "PASSED"})
 		c.event(a, string(Created), "")
+		if !rt.spend(c.r, c.now) {
+			c.fail(a, &Failure{Code: "RESOURCE_BUDGET_EXCEEDED", Message: "an agent may ask for 30 actions a minute, 15 of them at once", Retryable: true})
+			continue
+		}
 		must(a.move(PolicyPending, false))
 		rt.decide(ctx, c, a)
 	}

@@ -136,7 +136,8 @@ type Runtime struct {
 	names    sync.Mutex          // held while a name or an idempotency key is claimed
 	ctx      context.Context
 	stop     context.CancelFunc
-	slots    chan struct{}
+	queue    *queue
+	budgets  map[string]*budget // of AIs, by subject
 	work     sync.WaitGroup
 	closed   bool
 	execLock sync.Mutex // plans that change objects run one after the other
@@ -158,7 +159,7 @@ func New(ctx context.Context, d Deps) (*Runtime, error) {
 	if d.Logger == nil {
 		d.Logger = slog.Default()
 	}
-	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, active: map[string]*tracked{}, slots: make(chan struct{}, workers)}
+	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, active: map[string]*tracked{}, queue: newQueue(workers), budgets: map[string]*budget{}}
 	rt.ctx, rt.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, a := range d.Adapters {
 		for _, k := range a.Manifest().Kinds {
@@ -366,12 +367,11 @@ func (rt *Runtime) drive(l *tracked) {
 }
 
 func (rt *Runtime) driveOnce(l *tracked) {
-	select {
-	case rt.slots <- struct{}{}:
-		defer func() { <-rt.slots }()
-	case <-rt.ctx.Done():
+	release, err := rt.queue.acquire(rt.ctx, l.now().class())
+	if err != nil {
 		return
 	}
+	defer release()
 	for rt.ctx.Err() == nil {
 		more, err := rt.advance(l)
 		if err != nil {

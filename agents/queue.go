@@ -1,0 +1,130 @@
+package agents
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Class is the queue that a run waits in (S10.1 §11).
+type Class string
+
+// The queue classes that exist while nothing is scheduled and no recovery is on.
+const (
+	Interactive   Class = "INTERACTIVE"    // a human's
+	AgentProposal Class = "AGENT_PROPOSAL" // an AI's
+)
+
+// class is the run's queue: whose run it is decides, and nothing in the document.
+func (r *Run) class() Class {
+	if r.By.Subject.IsAI {
+		return AgentProposal
+	}
+	return Interactive
+}
+
+// Limits of the queues.
+const (
+	aiShare = 50   // percent of the workers that AIs hold at most; constitutional (policy.md §14, site 4)
+	depth   = 1000 // runs that are not over, beyond which only humans are served (S10.1 §11)
+
+	// The token bucket of an AI (S10.1 §11.4). A human's 60 a minute is not kept here: a
+	// hundred scripts of one person may drop at once (issue of the golden path, point 6).
+	aiBurst     = 15
+	aiPerMinute = 30
+)
+
+// queue hands out the workers. A human's run goes before an AI's that waits as well; but
+// where several wait, one worker in four is left to AIs, so that neither starves.
+type queue struct {
+	mu      sync.Mutex
+	workers int
+	busy    map[Class]int
+	waiting map[Class][]chan struct{}
+}
+
+func newQueue(workers int) *queue {
+	return &queue{workers: workers, busy: map[Class]int{}, waiting: map[Class][]chan struct{}{}}
+}
+
+// acquire waits for a worker; release gives it back.
+func (q *queue) acquire(ctx context.Context, c Class) (release func(), err error) {
+	ready := make(chan struct{})
+	q.mu.Lock()
+	q.waiting[c] = append(q.waiting[c], ready)
+	q.next()
+	q.mu.Unlock()
+	select {
+	case <-ready:
+		return func() { q.release(c) }, nil
+	case <-ctx.Done():
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, w := range q.waiting[c] {
+		if w == ready {
+			q.waiting[c] = append(q.waiting[c][:i], q.waiting[c][i+1:]...)
+			return nil, ctx.Err()
+		}
+	}
+	q.give(c) // it was handed over in the same moment
+	return nil, ctx.Err()
+}
+
+func (q *queue) release(c Class) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.give(c)
+}
+
+func (q *queue) give(c Class) {
+	q.busy[c]--
+	q.next()
+}
+
+// next lets go those whose turn it is; q.mu is held.
+func (q *queue) next() {
+	for q.busy[Interactive]+q.busy[AgentProposal] < q.workers {
+		c := Interactive
+		ai := len(q.waiting[AgentProposal]) > 0 && q.busy[AgentProposal] < max(1, q.workers*aiShare/100)
+		switch {
+		case ai && (len(q.waiting[Interactive]) == 0 || q.busy[AgentProposal] == 0 && q.busy[Interactive] >= q.workers-1):
+			c = AgentProposal
+		case len(q.waiting[Interactive]) == 0:
+			return
+		}
+		w := q.waiting[c][0]
+		q.waiting[c] = q.waiting[c][1:]
+		q.busy[c]++
+		close(w)
+	}
+}
+
+// budget is the token bucket of one AI.
+type budget struct {
+	tokens float64
+	at     time.Time
+}
+
+// spend takes one action from an AI's budget; false when it is used up.
+func (rt *Runtime) spend(r *Run, now time.Time) bool {
+	if !r.By.Subject.IsAI {
+		return true
+	}
+	rt.mu.Lock()
+	defer rt.mu.Unlock()
+	b := rt.budgets[r.By.Subject.ID]
+	if b == nil {
+		b = &budget{tokens: aiBurst, at: now}
+		rt.budgets[r.By.Subject.ID] = b
+	}
+	if d := now.Sub(b.at); d > 0 {
+		b.tokens = min(aiBurst, b.tokens+d.Minutes()*aiPerMinute)
+		b.at = now
+	}
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
+}
