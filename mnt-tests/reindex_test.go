@@ -12,7 +12,8 @@ import (
 
 // The search index holds nothing of its own: made anew from the store, mounted or not,
 // after a reindex or after the directory was removed, views are what they were.
-func TestIndexIsMadeAnewFromTheStore(t *testing.T) {
+func TestF67_IndexIsMadeAnewFromTheStore(t *testing.T) {
+	t.Log("proves: F-67")
 	bin := aios(t)
 	base := t.TempDir()
 	state, dir := filepath.Join(base, "state"), filepath.Join(base, "mnt")

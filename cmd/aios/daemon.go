@@ -194,6 +194,10 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		return err
 	}
 	d.server = server
+	debug.SetGCPercent(gcPercent)
+	idle, stop := context.WithCancel(ctx)
+	go trimMemory(idle)
+	d.onClose(func() error { stop(); return nil })
 	if box == nil {
 		return nil
 	}
