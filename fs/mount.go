@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+	"golang.org/x/sys/unix"
 )
 
 // Why a mount cannot be made.
@@ -23,6 +24,7 @@ var (
 	ErrMountpointDead     = errors.New("a dead mount is in the way; run: fusermount3 -u -z MOUNTPOINT")
 	ErrNoFuseDevice       = errors.New("/dev/fuse is missing; load the fuse module (modprobe fuse) or give the container the device")
 	ErrNoFusermount       = errors.New("fusermount3 is missing; install the package fuse3")
+	ErrFuseDenied         = errors.New("/dev/fuse may not be opened by you; an administrator must give it mode 0666")
 )
 
 // maxRequest is the largest read or write of one request: the kernel's limit
@@ -151,6 +153,10 @@ func checkMountpoint(dir string) error {
 			if _, err := os.Stat("/bin/fusermount3"); err != nil {
 				return ErrNoFusermount
 			}
+		}
+		// fusermount3 opens the device as its caller, and would say so in its own words.
+		if err := unix.Access("/dev/fuse", unix.R_OK|unix.W_OK); err != nil {
+			return ErrFuseDenied
 		}
 	}
 	return nil

@@ -21,7 +21,7 @@ func maintenance(use, short string, do func(c *cobra.Command, d *daemon) error) 
 			}
 			d, err := openDaemon(c.Context(), cfg, logger)
 			if err != nil {
-				return fail(exitUsage, "%w", err)
+				return err
 			}
 			err = do(c, d)
 			if e := d.close(); err == nil {
