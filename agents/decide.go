@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path"
+	"slices"
 
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/adapter/aiosfs"
@@ -48,7 +49,7 @@ func (rt *Runtime) begin(ctx context.Context, c *change) {
 			continue
 		}
 		c.emit(record.EmitterRuntime, record.ActionReceived, a, map[string]any{"kind": string(c.r.Plan.Mode)})
-		if !known {
+		if !known && !rt.forbidden(ctx, c, a) {
 			c.invalid(a, "UnknownAdapter", "no adapter carries out "+s.Action+" here")
 			continue
 		}
@@ -68,6 +69,13 @@ func (rt *Runtime) begin(ctx context.Context, c *change) {
 		}
 	}
 	rt.describe(ctx, c)
+}
+
+// forbidden says whether an action that nothing here carries out is denied for good all the
+// same: who must not even ask for it is told so, and it is recorded.
+func (rt *Runtime) forbidden(ctx context.Context, c *change, a *Action) bool {
+	d, f := rt.ask(c, a, func(q policy.Request) policy.Decision { return rt.d.Kernel.Simulate(ctx, q) })
+	return f == nil && d.HardDeny
 }
 
 func (rt *Runtime) stages(s plan.Step) bool {
@@ -146,6 +154,9 @@ func paths(s plan.Step, by Submitter) []string {
 func (rt *Runtime) ask(c *change, a *Action, one func(policy.Request) policy.Decision) (policy.Decision, *Failure) {
 	sv := rt.kinds[a.Step.Action]
 	risk := policy.Risk(a.Step.Risk)
+	if sv.adapter == nil {
+		sv.kind.Class = policy.Mutate // nobody has said that it only looks
+	}
 	q := policy.Request{ActionID: a.ID, RequestHash: a.RequestHash, Action: a.Step.Action, Class: sv.kind.Class, Subject: c.r.By.Subject,
 		Claimed: risk, Template: sv.kind.Risk.Or(risk), Environment: environment, DryRun: string(c.r.Plan.Mode), SandboxProfile: a.Step.SandboxProfile,
 		HourUTC: c.now.Hour(), Weekday: c.now.Weekday().String()}
@@ -190,6 +201,11 @@ func (rt *Runtime) ask(c *change, a *Action, one func(policy.Request) policy.Dec
 	return worst, nil
 }
 
+// gates are the components whose refusals happen here, before anything of theirs is asked:
+// the gate of installations stands in this runtime, not in an app runtime behind it.
+var gates = []record.Emitter{record.EmitterPolicy, record.EmitterApps, record.EmitterPackages, record.EmitterCognition, record.EmitterIdentity,
+	record.EmitterStore, record.EmitterRecovery, record.EmitterNetwork, record.EmitterVault}
+
 // decide asks policy and moves the action on (T4 to T6, T12).
 func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 	d, f := rt.ask(c, a, func(q policy.Request) policy.Decision {
@@ -208,11 +224,12 @@ func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 	c.emit(record.EmitterPolicy, record.PolicyDecision, a, told)
 	for _, name := range d.ExtraRecords {
 		t, err := record.Parse(name)
-		if err != nil || !t.MayEmit(record.EmitterPolicy) {
-			rt.d.Logger.Warn("policy asks for a record that it may not make", "type", name)
+		i := slices.IndexFunc(gates, func(e record.Emitter) bool { return err == nil && t.MayEmit(e) })
+		if i < 0 {
+			rt.d.Logger.Warn("policy asks for a record that no gate here may make", "type", name)
 			continue
 		}
-		c.emit(record.EmitterPolicy, t, a, map[string]any{"reason_code": d.ReasonCode, "path": path.Join(paths(a.Step, c.r.By)...)})
+		c.emit(gates[i], t, a, map[string]any{"reason_code": d.ReasonCode, "path": path.Join(paths(a.Step, c.r.By)...)})
 	}
 	c.emit(record.EmitterRuntime, record.ActionPolicyDecision, a, map[string]any{"decision": d.Outcome.String(), "reason_code": d.ReasonCode})
 	switch {

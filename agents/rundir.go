@@ -279,9 +279,6 @@ func (rt *Runtime) fileInfo(r *Run, run, p string, data []byte) FileInfo {
 	fi := FileInfo{Name: name, Mode: syscall.S_IFREG | 0o444, Size: int64(len(data)), ModTime: r.Changed, Listed: true}
 	if slices.Contains(controls, p) {
 		fi.Writable, fi.Mode = true, syscall.S_IFREG|0o644
-		if p != "approval" {
-			fi.Mode = syscall.S_IFREG | 0o200
-		}
 	}
 	return fi
 }

@@ -23,7 +23,7 @@ func agentAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			doc := fmt.Sprintf("schema: aios.intent.v1alpha1\nreason: register the agent %s\nactions:\n  - id: register\n    action: agent.register\n    target: {agent: %q, group: %q}\n    params: {uid: %d}\n", a[0], a[0], group, uid)
+			doc := fmt.Sprintf("schema: aios.intent.v1alpha1\nreason: register the agent %s\nactions:\n  - id: register\n    action: agent.register\n    target: {agent: %q}\n    params: {group: %q, uid: %d}\n", a[0], a[0], group, uid)
 			r, err := drop(t, goalName("agent add "+a[0]), doc)
 			if err != nil {
 				return err

@@ -95,7 +95,15 @@ func (a *Adapter) next(r adapter.Request) (*identity.Catalog, []Dir, map[string]
 			group = r.Subject.PrimaryGroup
 		}
 		id := group + ":" + str(r.Step.Target, "agent")
-		n, err := c.WithAgent(id, r.Subject.ID, 0)
+		uid, err := number(r.Step.Params["uid"])
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		// Who binds a uid decides what somebody else's programs are taken for.
+		if uid != 0 && !r.Admin() {
+			return nil, nil, nil, adapter.Fail("identity.Refused", "agent %s: only an administrator binds an agent to a uid", id)
+		}
+		n, err := c.WithAgent(id, r.Subject.ID, uid)
 		if err != nil {
 			return nil, nil, nil, adapter.Fail("identity.Refused", "agent %s: %w", id, err)
 		}
@@ -135,4 +143,25 @@ func (a *Adapter) Stage(ctx context.Context, b *adapter.Batch, r adapter.Request
 	b.After = append(b.After, func() { a.book.Use(n) })
 	b.Undone = append(b.Undone, func() { a.book.Use(old) }) // the store undoes nothing that was changed since
 	return adapter.Output{Changed: true, Data: data}, nil
+}
+
+// number reads a uid of a document; 0 where there is none.
+func number(v any) (uint32, error) {
+	var n int64
+	switch v := v.(type) {
+	case nil:
+		return 0, nil
+	case int:
+		n = int64(v)
+	case int64:
+		n = v
+	case float64:
+		n = int64(v)
+	default:
+		return 0, adapter.Fail("identity.InvalidUID", "uid %v is no number", v)
+	}
+	if n < 1 || n > 4294967294 {
+		return 0, adapter.Fail("identity.InvalidUID", "uid %d is none", n)
+	}
+	return uint32(n), nil
 }

@@ -1,0 +1,341 @@
+package mnttests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Uids without a login: two people, an agent, and a stranger.
+const (
+	aliceUID = 60101
+	bobUID   = 60102
+	agentUID = 60103
+)
+
+// people is a mount with a group `family` of alice and bob, and its agent `assistant`.
+type people struct {
+	place
+	t      *testing.T
+	daemon *exec.Cmd
+}
+
+func newPeople(t *testing.T) *people {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("acts as several users: needs root")
+	}
+	p := &people{place: newPlace(t), t: t}
+	for d := p.base; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.daemon = mounted(t, p.bin, p.state, p.dir)
+	t.Cleanup(func() {
+		_ = p.daemon.Process.Signal(syscall.SIGTERM)
+		_ = p.daemon.Wait()
+	})
+	return p
+}
+
+// as runs a script as a uid, with $M the mount and a bound on its time.
+func (p *people) as(uid int, script string) (string, error) {
+	p.t.Helper()
+	cmd := exec.Command("timeout", "30", "setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", uid), "--clear-groups", "env", "-i", "PATH=/usr/bin:/bin", "M="+p.dir, "sh", "-c", script)
+	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(out)), err
+}
+
+func (p *people) ok(uid int, script string) string {
+	p.t.Helper()
+	out, err := p.as(uid, script)
+	if err != nil {
+		p.t.Fatalf("uid %d: %s: %v: %s", uid, script, err, out)
+	}
+	return out
+}
+
+// drop writes a document to intents/ as a uid and gives the final state.
+func (p *people) drop(uid int, name, doc string) string {
+	p.t.Helper()
+	return p.ok(uid, fmt.Sprintf("cat > $M/intents/%s <<'EOF_DOC'\n%s\nEOF_DOC\ncat $M/intents/%s.d/wait", name, doc, name))
+}
+
+// records are the types of a run's evidence, in order, as its directory lists them.
+func (p *people) records(uid int, name string) []string {
+	p.t.Helper()
+	var types []string
+	for _, f := range strings.Fields(p.ok(uid, "ls $M/intents/"+name+".d/evidence")) {
+		_, typ, _ := strings.Cut(strings.TrimSuffix(f, ".json"), "-")
+		types = append(types, typ)
+	}
+	return types
+}
+
+func intent(reason, action string) string {
+	return "schema: aios.intent.v1alpha1\nreason: " + reason + "\nactions:\n  - " + strings.ReplaceAll(action, "\n", "\n    ")
+}
+
+// The records that an action leaves; two of them stand under the number of another
+// (SANDBOX_PROFILE_APPLIED, AIOSFS_TRANSACTION_COMMITTED; evidence.md §9).
+var (
+	asked    = []string{"ACTION_RECEIVED", "ACTION_VALIDATED", "POLICY_DECISION", "ACTION_POLICY_DECISION"}
+	approved = []string{"APPROVAL_REQUESTED", "APPROVAL_DELIVERED", "APPROVAL_GRANTED", "APPROVAL_CONSUMED"}
+	carried  = []string{"ACTION_DISPATCHED", "ACTION_DISPATCHED", "EXECUTION_STARTED", "EXECUTION_COMPLETED", "VERIFICATION_RESULT", "EXECUTION_SUCCEEDED"}
+)
+
+// The 18 steps as a person at a shell, on a fresh mount (filesystem.md §15).
+func TestF90_GoldenPathAtAShell(t *testing.T) {
+	t.Log("proves: F-90")
+	p := newPeople(t)
+	if mi, err := os.ReadFile("/proc/self/mountinfo"); err != nil || !strings.Contains(string(mi), p.dir+" rw") || !strings.Contains(string(mi), "fuse.aios") {
+		t.Errorf("not in mountinfo: %v", err)
+	}
+	home := p.ok(aliceUID, "readlink $M/self")
+	if home != fmt.Sprintf("groups/local/users/uid-%d", aliceUID) {
+		t.Errorf("self is %s", home)
+	}
+	began := time.Now()
+	if s := p.drop(aliceUID, "hike", `write "I went hiking today." to journal/2026-05-11.md`); s != "SUCCEEDED" {
+		t.Fatal(s, p.ok(aliceUID, "cat $M/intents/hike.d/error.json"))
+	}
+	if d := time.Since(began); d > 2*time.Second {
+		t.Errorf("it took %s", d)
+	}
+	if got, want := p.records(aliceUID, "hike"), slices.Concat([]string{"TRANSLATION_CREATED"}, asked, carried); !slices.Equal(got, want) {
+		t.Errorf("records\n%v, want\n%v", got, want)
+	}
+	if text := p.ok(aliceUID, "cat $M/self/home/journal/2026-05-11.md"); text != "I went hiking today." {
+		t.Errorf("the journal says %q", text)
+	}
+	if plan := p.ok(aliceUID, "cat $M/intents/hike.d/plan"); !strings.Contains(plan, "aiosfs.object.write") || !strings.Contains(plan, "+I went hiking today.") {
+		t.Errorf("the plan: %s", plan)
+	}
+	if d := p.ok(aliceUID, "cat $M/intents/hike.d/decision.json"); !strings.Contains(d, "ScopedAllow") || !strings.Contains(d, `"ALLOW"`) {
+		t.Errorf("the decision: %s", d)
+	}
+	if v := p.ok(aliceUID, "cat $M/intents/hike.d/verification.json"); !strings.Contains(v, "VERIFICATION_PASSED") {
+		t.Errorf("the verification: %s", v)
+	}
+	// One correlation for all of them, and it is the envelope's.
+	ids := strings.Fields(p.ok(aliceUID, `cat $M/intents/hike.d/evidence/* | grep -o 'corr_[0-9A-Z]*' | sort -u`))
+	if len(ids) != 1 {
+		t.Errorf("correlations: %v", ids)
+	}
+	object := p.ok(aliceUID, `getfattr --only-values -n user.aios.object_id $M/self/home/journal/2026-05-11.md 2>/dev/null || python3 -c 'import os,sys; print(os.getxattr(sys.argv[1],"user.aios.object_id").decode())' $M/self/home/journal/2026-05-11.md`)
+	if meta := p.ok(aliceUID, "cat $M/objects/"+object+"/meta.json; cat $M/objects/"+object+"/content; ls $M/objects/"+object+"/versions"); !strings.Contains(meta, "I went hiking today.") || !strings.Contains(meta, "ver_") {
+		t.Errorf("objects/%s: %s", object, meta)
+	}
+	if code, out, errs := run(t, p.bin, "verify", "--state", p.state); code != 0 || !strings.Contains(out, "consistent") {
+		t.Errorf("verify: %d, %s %s", code, out, errs)
+	}
+}
+
+func (p *people) agent(t *testing.T) {
+	t.Helper()
+	if code, _, errs := run(t, p.bin, "agent", "add", "assistant", "--uid", fmt.Sprint(agentUID), "--mount", p.dir); code != 0 {
+		t.Fatalf("agent add: %d, %s", code, errs)
+	}
+}
+
+// A: an agent proposes, a human approves; the approval is good for that one request and
+// one use (filesystem.md §15).
+func TestF91_ProposalOfAnAgentApproved(t *testing.T) {
+	t.Log("proves: F-91")
+	p := newPeople(t)
+	p.agent(t)
+	doc := intent("share the notes", "id: a\naction: aiosfs.object.write\ntarget: {path: /aios/groups/local/shared/notes/2026-05-11.md}\nparams: {content: shared}")
+	p.ok(agentUID, fmt.Sprintf("cat > $M/intents/p <<'EOF_DOC'\n%s\nEOF_DOC", doc))
+	waits := func() string {
+		for range 200 {
+			if s := p.ok(agentUID, "cat $M/intents/p.d/state"); s != "RECEIVED" {
+				return s
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return ""
+	}
+	if s := waits(); s != "APPROVAL_PENDING" {
+		t.Fatal(s, p.ok(agentUID, "cat $M/intents/p.d/decision.json"))
+	}
+	ask := p.ok(0, `cat $M/self/inbox/*/approval`)
+	_, hash, _ := strings.Cut(ask, "hash: ")
+	hash, _, _ = strings.Cut(hash, "\n")
+	if len(hash) != 64 || !strings.Contains(ask, "aiosfs.object.write") {
+		t.Fatalf("what is asked: %s", ask)
+	}
+	if out, err := p.as(agentUID, "echo 'grant "+hash+"' > $M/intents/p.d/approval"); err == nil {
+		t.Errorf("the agent approved its own proposal: %s", out)
+	}
+	if out, err := p.as(0, "for f in $M/self/inbox/*/approval; do echo 'grant "+strings.Repeat("0", 64)+"' > $f; done"); err == nil {
+		t.Errorf("another hash was taken: %s", out)
+	}
+	if _, err := os.Stat(filepath.Join(p.dir, "groups/local/shared/notes/2026-05-11.md")); err == nil {
+		t.Error("it was written before the approval")
+	}
+	run1 := p.ok(0, `basename $(dirname $(echo $M/self/inbox/*/approval))`)
+	p.ok(0, "echo 'grant "+hash+"' > $M/self/inbox/"+run1+"/approval")
+	if s := p.ok(agentUID, "cat $M/intents/p.d/wait"); s != "SUCCEEDED" {
+		t.Fatal(s, p.ok(agentUID, "cat $M/intents/p.d/error.json"))
+	}
+	// Without the record of a translation, since it is a typed intent: fourteen.
+	if got, want := p.records(agentUID, "p"), slices.Concat(asked, approved, carried); !slices.Equal(got, want) {
+		t.Errorf("records\n%v, want\n%v", got, want)
+	}
+	if out, err := p.as(0, "echo 'grant "+hash+"' > $M/intents/"+run1+".d/approval"); err == nil {
+		t.Errorf("the approval was used a second time: %s", out)
+	}
+	if s := p.ok(0, "cat $M/groups/local/shared/notes/2026-05-11.md"); s != "shared" {
+		t.Errorf("%q", s)
+	}
+	// The same proposal again needs an approval of its own.
+	p.ok(agentUID, fmt.Sprintf("cat > $M/intents/q <<'EOF_DOC'\n%s\nEOF_DOC\nsleep 0.3", strings.Replace(doc, "content: shared", "content: more", 1)))
+	if s := p.ok(agentUID, "cat $M/intents/q.d/state"); s != "APPROVAL_PENDING" {
+		t.Errorf("after the first approval: %s", s)
+	}
+}
+
+// C: an agent that wants to install a package is denied for good, whoever asks after it
+// (filesystem.md §15).
+func TestF93_AgentInstallsNothing(t *testing.T) {
+	t.Log("proves: G-2 actions-93")
+	p := newPeople(t)
+	p.agent(t)
+	doc := intent("need a tool", "id: a\naction: package.install\ntarget: {package: hello}")
+	if s := p.drop(agentUID, "i", doc); s != "POLICY_DENIED" {
+		t.Fatal(s)
+	}
+	// The same by a human is a question of ordinary policy.
+	if s := p.drop(aliceUID, "h", doc); s == "SUCCEEDED" || strings.Contains(p.ok(aliceUID, "cat $M/intents/h.d/error.json"), "AIInstall") {
+		t.Errorf("a human's: %s", s)
+	}
+	d := p.ok(agentUID, "cat $M/intents/i.d/decision.json $M/intents/i.d/error.json")
+	if !strings.Contains(d, "AISystemAdminBlocked") && !strings.Contains(d, "AIInstallInitiationBlocked") {
+		t.Errorf("denied for another reason: %s", d)
+	}
+	want := []string{"ACTION_RECEIVED", "ACTION_VALIDATED", "POLICY_DECISION", "APP_AI_DIRECT_INSTALL_ATTEMPTED_BLOCKED", "ACTION_POLICY_DECISION"}
+	if got := p.records(agentUID, "i"); !slices.Equal(got, want) {
+		t.Errorf("records %v, want %v", got, want)
+	}
+	if out, err := p.as(0, "ls $M/self/inbox | grep . "); err == nil {
+		t.Errorf("somebody is asked to approve it: %s", out)
+	}
+	if out, err := p.as(agentUID, "echo 'grant x' > $M/intents/i.d/approval"); err == nil {
+		t.Errorf("an approval of it is taken: %s", out)
+	}
+}
+
+// Failure 1: a required field is missing; there is no object and no chunk.
+func TestF94_MalformedAction(t *testing.T) {
+	t.Log("proves: F-94")
+	p := newPeople(t)
+	p.ok(aliceUID, "ls $M/self >/dev/null")
+	before := p.ok(0, "find $M/groups \\( -name outbox -o -name inbox -o -name evidence -o -name audit \\) -prune -o -printf '%p %s %m %U\\n' | sort")
+	out, err := p.as(aliceUID, "printf '%s' '"+intent("no target", "id: a\naction: aiosfs.object.write\nparams: {content: x}")+"' > /tmp/aios-doc-$$ && cp /tmp/aios-doc-$$ $M/intents/bad; e=$?; rm /tmp/aios-doc-$$; exit $e")
+	state := p.ok(aliceUID, "cat $M/intents/bad.d/error.json")
+	if err == nil && p.ok(aliceUID, "cat $M/intents/bad.d/wait") == "SUCCEEDED" {
+		t.Errorf("it was carried out: %s", out)
+	}
+	if got, want := p.records(aliceUID, "bad"), []string{"ACTION_RECEIVED", "ACTION_VALIDATED", "EXECUTION_FAILED"}; !slices.Equal(got, want) {
+		t.Errorf("records %v, want %v", got, want)
+	}
+	if !strings.Contains(state, "target") {
+		t.Errorf("the error does not say what is missing: %s", state)
+	}
+	if after := p.ok(0, "find $M/groups \\( -name outbox -o -name inbox -o -name evidence -o -name audit \\) -prune -o -printf '%p %s %m %U\\n' | sort"); after != before {
+		t.Errorf("the tree has changed:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+// Others' things cannot be read or listed, also when somebody else's look has warmed the
+// kernel's caches, and each sees his own self, inbox and groups (contract §2).
+func TestTwoPeopleKeepTheirOwn(t *testing.T) {
+	t.Log("proves: F-103")
+	p := newPeople(t)
+	p.ok(aliceUID, `echo secret > $M/self/home/s && ls $M/self/ >/dev/null && cat $M/self/home/s`)
+	for range 3 {
+		p.ok(aliceUID, "cat $M/self/home/s; ls -la $M/self/home $M/self/inbox $M/groups")
+		for _, try := range []string{"cat $M/groups/local/users/uid-60101/home/s", "ls $M/groups/local/users/uid-60101/home", "cat $M/groups/local/users/uid-60101/outbox/x.d/plan",
+			"echo x > $M/groups/local/users/uid-60101/home/t", "rm -f $M/groups/local/users/uid-60101/home/s", "ln $M/groups/local/users/uid-60101/home/s $M/self/home/s"} {
+			if out, err := p.as(bobUID, try); err == nil || strings.Contains(out, "secret") {
+				t.Errorf("bob: %s: %s", try, out)
+			}
+		}
+		if a, b := p.ok(aliceUID, "readlink $M/self"), p.ok(bobUID, "readlink $M/self"); a == b {
+			t.Errorf("self is %s for both", a)
+		}
+	}
+	if s := p.ok(aliceUID, "cat $M/self/home/s"); s != "secret" {
+		t.Errorf("%q", s)
+	}
+	p.ok(aliceUID, "mkdir -p $M/self/home/d && echo x > $M/intents/never-run-as-bob; cat $M/intents/never-run-as-bob.d/wait >/dev/null; ls $M/intents | grep -q never")
+	if out, err := p.as(bobUID, "ls $M/intents | grep never"); err == nil {
+		t.Errorf("bob sees alice's intents: %s", out)
+	}
+}
+
+// Every file that a run's directory lists can be read at once and has its true size.
+func TestListedFilesAreInstantAndTrue(t *testing.T) {
+	p := newPeople(t)
+	if s := p.drop(aliceUID, "one", `write "x" to a.md`); s != "SUCCEEDED" {
+		t.Fatal(s)
+	}
+	p.ok(aliceUID, "echo 'write it somewhere' > $M/intents/two; sleep 0.3")
+	out := p.ok(aliceUID, `cd $M/intents && find . -type f | while read -r f; do
+		s=$(stat -c %s "$f"); n=$(timeout 2 cat "$f" | wc -c); [ "$s" = "$n" ] || echo "$f: size $s, read $n"; done; ls one.d | grep -x -e wait -e events; true`)
+	if out != "" {
+		t.Error(out)
+	}
+	if out := p.ok(aliceUID, "timeout 1 cat $M/intents/two.d/wait; echo $?"); out != "124" {
+		t.Errorf("wait is not interruptible, or does not wait: %s", out)
+	}
+}
+
+// A hundred scripts drop goals at once; each gets done, exactly once.
+func TestHundredScriptsAtOnce(t *testing.T) {
+	p := newPeople(t)
+	p.ok(aliceUID, `for i in $(seq 100); do (
+		echo "append \"line $i;\" to log.md" > $M/intents/h$i
+		read -r s < $M/intents/h$i.d/wait; [ "$s" = SUCCEEDED ] || { echo "$i $s"; cat $M/intents/h$i.d/error.json; } ) & done; wait`)
+	log := p.ok(aliceUID, "cat $M/self/home/log.md")
+	for i := 1; i <= 100; i++ {
+		if n := strings.Count(log, fmt.Sprintf("line %d;", i)); n != 1 {
+			t.Errorf("line %d stands there %d times", i, n)
+		}
+	}
+}
+
+// The same ids, inode numbers and views after a remount.
+func TestF65_RemountKeepsIdentities(t *testing.T) {
+	t.Log("proves: F-65")
+	p := newPeople(t)
+	p.ok(aliceUID, `cd $M/groups/local/shared && mkdir -p d/e && for i in 1 2 3 4 5; do echo "walnut $i" > d/e/f$i.txt; done; ln d/e/f1.txt d/hard; ln -s e d/sym; sleep 3`)
+	look := func() string {
+		return p.ok(aliceUID, `cd $M && ls -iR groups/local/shared && ls -l views/search/walnut views/recent views/kind/FILE | sed 's/ [A-Z][a-z][a-z] .*:[0-9][0-9] / /' &&
+			python3 -c 'import os
+for d,_,fs in os.walk("groups/local/shared"):
+    for f in sorted(fs):
+        p=os.path.join(d,f)
+        print(p, [os.getxattr(p,"user.aios."+k) for k in ("object_id","version_id","content_hash")], os.stat(p).st_mtime_ns) if not os.path.islink(p) else None'`)
+	}
+	before := look()
+	if !strings.Contains(before, "f5.txt") || !strings.Contains(before, "obj_") {
+		t.Fatalf("too little to compare: %s", before)
+	}
+	_ = p.daemon.Process.Signal(syscall.SIGTERM)
+	if err := p.daemon.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	p.daemon = mounted(t, p.bin, p.state, p.dir)
+	time.Sleep(time.Second)
+	if after := look(); after != before {
+		t.Errorf("before:\n%s\nafter:\n%s", before, after)
+	}
+}
