@@ -290,8 +290,9 @@ type Caller struct {
 	AgentID       string   // of the mount that the request came through, for agents' own mounts
 }
 
-// overflow is the uid that the kernel shows for one it cannot map (man 5 proc).
-const overflow = 65534
+// noUID is (uid_t)-1, which stands for no uid at all. 65534 is an account as any other, nobody's:
+// who has a uid that this user namespace does not map is refused by the kernel before.
+const noUID = 1<<32 - 1
 
 // Resolve finds the subject behind a caller (policy.md §9.1, contract §7).
 func (c *Catalog) Resolve(k Caller) (Subject, error) {
@@ -303,7 +304,7 @@ func (c *Catalog) Resolve(k Caller) (Subject, error) {
 	if k.AgentID != "" {
 		return Subject{}, fmt.Errorf("agent %s: %w", k.AgentID, ErrUnauthenticated)
 	}
-	if k.UID == overflow {
+	if k.UID == noUID {
 		return Subject{}, fmt.Errorf("uid %d: %w", k.UID, ErrUnauthenticated)
 	}
 	s := Subject{Kind: HumanUser, UID: k.UID, SessionClass: "INTERACTIVE", SingleOperator: c.SingleOperator, CatalogVersion: c.version}

@@ -50,7 +50,7 @@ func TestResolve(t *testing.T) {
 			t.Errorf("%s: %+v", r.name, s)
 		}
 	}
-	for _, k := range []Caller{{UID: 65534}, {UID: 5001, AgentID: "family:nobody"}} {
+	for _, k := range []Caller{{UID: 1<<32 - 1}, {UID: 5001, AgentID: "family:nobody"}} {
 		if _, err := c.Resolve(k); !errors.Is(err, ErrUnauthenticated) {
 			t.Errorf("%+v: %v", k, err)
 		}
