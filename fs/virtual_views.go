@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -80,6 +81,17 @@ func (d *viewDir) create(c *call, name string, flags, _ uint32) (vnode, vhandle,
 	f := d.child(c, p, Entry{Name: name, Mode: syscall.S_IFREG | 0o644}).(*viewFile)
 	h, err := f.open(c, flags)
 	return f, h, err
+}
+
+// unlink forgets a defined view.
+func (d *viewDir) unlink(c *call, name string) error {
+	r, ok := d.t.o.Views.(interface {
+		Remove(ctx context.Context, c Caller, path []string) error
+	})
+	if !ok || len(d.path) != 1 || d.path[0] != "define" {
+		return ErrReadOnly
+	}
+	return r.Remove(settled(c), c.Caller, []string{"define", name})
 }
 
 // viewFile is a file of a view; what is written to it is given on at close.

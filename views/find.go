@@ -66,12 +66,18 @@ func (v *Views) servable(q *dsl.Query) error {
 	case q.Project != nil && q.Project.Kind != "object_list":
 		return no(1, "project "+q.Project.Kind)
 	}
-	matches := 0
+	matches, mimes := 0, 0
 	for _, p := range q.Where {
 		if p.Op == dsl.Match {
 			if matches++; v.d.Index == nil || matches > 1 {
 				return no(p.Column, "a second match, or one without an index,")
 			}
+		}
+		if p.Field == "metadata.mime" {
+			if mimes++; v.d.Index == nil || mimes > 1 || p.Op != dsl.Eq && p.Op != dsl.In {
+				return no(p.Column, "a second mime, or anything but = and in of it,")
+			}
+			continue
 		}
 		if p.Op == dsl.Pointer && p.Values[0].Text != "CURRENT" && p.Values[0].Text != "STABLE" && p.Values[0].Text != "ROLLBACK" {
 			return no(p.Column, "pointer("+p.Values[0].Text+")")
@@ -103,6 +109,12 @@ func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error
 		switch p.Op {
 		case dsl.Match:
 			e.words = p.Values[0].Text
+		case dsl.Eq, dsl.In:
+			if p.Field == "metadata.mime" {
+				for _, m := range p.Values {
+					e.mime = append(e.mime, m.Text)
+				}
+			}
 		case dsl.Under:
 			if c.own(strings.Trim(p.Values[0].Text, "/")) {
 				r.Status = "COMPLETE"
@@ -110,7 +122,7 @@ func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error
 		}
 	}
 	var err error
-	if e.words != "" {
+	if e.indexed() {
 		err = e.search(ctx)
 	} else {
 		err = e.scan(ctx)
@@ -126,6 +138,9 @@ func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error
 	if len(rows) > maxRows {
 		return r, ErrTooLarge
 	}
+	if err := e.tell(ctx, r.Canonical, len(rows)); err != nil {
+		return r, err
+	}
 	r.Rows = rows
 	return r, nil
 }
@@ -137,9 +152,18 @@ type execution struct {
 	ceiling objects.Privacy
 	sight   *sight
 	words   string
+	mime    []string
+	enough  bool // one row will do
 	rows    []Row
 	scanned int
+	// filtered counts what the query holds for and the ceiling hides; highest is the
+	// highest class of what it holds for, hidden or not.
+	filtered int
+	highest  objects.Privacy
 }
+
+// indexed tells whether the candidates come from the index.
+func (e *execution) indexed() bool { return e.words != "" || len(e.mime) > 0 }
 
 func (e *execution) scan(ctx context.Context) error {
 	var failed error
@@ -158,7 +182,7 @@ func (e *execution) consider(ctx context.Context, o objects.Object, score float6
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if o.State != "ACTIVE" || o.Privacy > e.ceiling {
+	if o.State != "ACTIVE" {
 		return nil
 	}
 	a, err := e.v.d.Store.GetAttr(o.Ino)
@@ -190,10 +214,18 @@ func (e *execution) consider(ctx context.Context, o objects.Object, score float6
 		}
 	}
 	// What the text says is told only to those who may read it.
-	if e.words != "" && a.Mode&unix.S_IFMT == unix.S_IFREG && !e.sight.c.may(a, mayRead) {
+	if e.indexed() && a.Mode&unix.S_IFMT == unix.S_IFREG && !e.sight.c.may(a, mayRead) {
+		return nil
+	}
+	e.highest = max(e.highest, o.Privacy)
+	if o.Privacy > e.ceiling {
+		e.filtered++
 		return nil
 	}
 	e.rows = append(e.rows, row)
+	if e.enough {
+		return errEnough
+	}
 	// Of many rows only those that can be among the first are held.
 	if keep := e.q.Offset + e.q.Limit; e.q.Limit >= 0 && len(e.rows) >= 2*keep+1024 {
 		e.sort()
@@ -207,9 +239,12 @@ func (e *execution) consider(ctx context.Context, o objects.Object, score float6
 }
 
 func (e *execution) holds(p dsl.Predicate, r *Row) bool {
+	if p.Field == "metadata.mime" {
+		return true // the index said so
+	}
 	switch p.Op {
 	case dsl.Match:
-		return true // the index said so
+		return true // likewise
 	case dsl.Privacy:
 		class, err := objects.ParsePrivacy(p.Values[0].Text)
 		return err == nil && r.Object.Privacy <= class

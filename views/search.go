@@ -12,7 +12,7 @@ import (
 // the caller's rights like any other row. What the store no longer has is forgotten.
 func (e *execution) search(ctx context.Context) error {
 	var gone []objects.Ino
-	err := e.v.d.Index.Search(ctx, e.words, func(h index.Hit) error {
+	err := e.v.d.Index.Search(ctx, index.Query{Words: e.words, MIME: e.mime}, func(h index.Hit) error {
 		a, err := e.v.d.Store.GetAttr(h.Ino)
 		var o objects.Object
 		if err == nil {

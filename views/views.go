@@ -31,11 +31,13 @@ type Caller struct {
 	Subject  identity.Subject
 }
 
-// Entry is a name in a view: a directory, or a link to Link, a path from the
-// mount's root without a leading slash.
+// Entry is a name in a view: a directory, a file that holds Data, or a link to Link,
+// a path from the mount's root without a leading slash.
 type Entry struct {
 	Name  string
 	Dir   bool
+	File  bool
+	Data  []byte
 	Link  string
 	Mtime time.Time
 }
@@ -69,8 +71,11 @@ type Deps struct {
 	Store   *objects.Store
 	Index   *index.Index
 	Ceiling func(Caller) objects.Privacy
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// Record, if there is one, writes down a query that touched SECRET_BEARING or
+	// CLASSIFIED things; its error keeps the rows from being shown.
+	Record func(context.Context, Caller, Told) error
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Views answers for views/. It is safe for concurrent use.
@@ -124,7 +129,7 @@ func (v *Views) remember(c Caller, err error) {
 }
 
 // roots are the views that are listed.
-var roots = []string{"kind", "labels", "query", "recent", "search"}
+var roots = []string{"define", "kind", "labels", "mime", "named", "query", "recent", "search"}
 
 // List lists a directory of the views; the empty path is views/ itself. Queries and
 // words can be asked for but are not listed.
@@ -155,6 +160,14 @@ func (v *Views) list(ctx context.Context, c Caller, path []string) ([]Entry, err
 		if len(args) == 1 {
 			return v.ofKind(ctx, c, args[0])
 		}
+	case "define":
+		if len(args) == 0 {
+			return v.saved(c)
+		}
+	case "mime":
+		return v.ofType(ctx, c, args)
+	case "named":
+		return v.ofName(ctx, c, args)
 	case "labels":
 		return v.labelled(ctx, c, args)
 	case "query":

@@ -34,6 +34,8 @@ type bench struct {
 	store *objects.Store
 	index *index.Index
 	v     *Views
+	told  []Told
+	mute  error
 }
 
 func open(t *testing.T) *bench {
@@ -60,7 +62,10 @@ func (b *bench) start() {
 	if b.index, err = index.Open(index.Options{Dir: filepath.Join(b.dir, "index"), Store: b.store}); err != nil {
 		b.Fatal(err)
 	}
-	b.v = New(Deps{Store: b.store, Index: b.index})
+	b.v = New(Deps{Store: b.store, Index: b.index, Record: func(_ context.Context, c Caller, t Told) error {
+		b.told = append(b.told, t)
+		return b.mute
+	}})
 }
 
 func (b *bench) stop() {
@@ -139,7 +144,7 @@ func TestTheViewsOfSomeFiles(t *testing.T) {
 	b.settle()
 	shared, family := "plan.txt -> groups/local/shared/plan.txt", "plan.txt -> groups/family/shared/plan.txt"
 	second := "plan (2).txt -> groups/local/shared/plan.txt"
-	b.want(alice, []string{"kind/", "labels/", "query/", "recent/", "search/"})
+	b.want(alice, []string{"define/", "kind/", "labels/", "mime/", "named/", "query/", "recent/", "search/"})
 	b.want(alice, []string{second, family}[:0:0], "query")
 	b.want(alice, []string{family, second}, "recent")
 	b.want(alice, []string{second, family}, "kind", "FILE")

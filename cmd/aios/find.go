@@ -33,13 +33,17 @@ func findCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			q := strings.Join(a, " ")
+			q := strings.TrimSpace(strings.Join(a, " "))
 			dir := t.path("views", "search", q)
-			if strings.HasPrefix(strings.TrimSpace(q), "from ") {
-				dir = t.path("views", "query", q)
+			if strings.HasPrefix(q, "from ") {
+				dir = t.path("views", "query") + "/" + q // a query may hold slashes, and is not to be tidied up
+			} else if strings.Contains(q, "/") {
+				return fail(exitUsage, "words are searched for without `/`; a path is given to a query: from objects where under \"…\"")
 			}
-			if strings.Contains(q, "/") || len(q) > 255 {
-				return fail(exitUsage, "a query is a name of at most 255 bytes without `/` here; `under \"…\"` takes a path with its slashes written as %%2F")
+			for _, part := range strings.Split(q, "/") {
+				if part == "" || part == "." || part == ".." || len(part) > 255 {
+					return fail(exitUsage, "a query is a path here: between two `/` it has 1 to 255 bytes, and neither `.` nor `..`")
+				}
 			}
 			entries, err := os.ReadDir(dir)
 			if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOENT) {

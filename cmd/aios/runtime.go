@@ -36,7 +36,7 @@ func (d *daemon) startRuntime(ctx context.Context, o *mountfs.Options) error {
 	running, stop := context.WithCancel(ctx)
 	again := &reindexing{x: x, ctx: running}
 	d.onClose(func() error { stop(); again.work.Wait(); return nil })
-	o.Views = viewSide{views.New(views.Deps{Store: d.store, Index: x, Logger: d.logger}), again}
+	o.Views = viewSide{views.New(views.Deps{Store: d.store, Index: x, Record: querySide{d.log}.record, Logger: d.logger}), again}
 
 	root, err := key(d.cfg.State, "catalog")
 	if err != nil {
@@ -239,69 +239,4 @@ func (a actionSide) do(ctx context.Context, c mountfs.Caller, name, doc string) 
 		return fmt.Errorf("%s is %s: %w", name, state, mountfs.ErrInvalid)
 	}
 	return nil
-}
-
-// viewSide is views/, in the mount's words.
-type viewSide struct {
-	v     *views.Views
-	again *reindexing
-}
-
-func viewer(c mountfs.Caller) views.Caller {
-	return views.Caller{UID: c.UID, GID: c.GID, Groups: c.Groups, Subject: c.Subject}
-}
-
-func viewError(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, views.ErrNotFound):
-		return fmt.Errorf("%w: %w", mountfs.ErrNotFound, err)
-	case errors.Is(err, views.ErrQuery):
-		return fmt.Errorf("%w: %w", mountfs.ErrInvalid, err)
-	case errors.Is(err, views.ErrTimeout), errors.Is(err, views.ErrScan):
-		return fmt.Errorf("%w: %w", mountfs.ErrAgain, err)
-	case errors.Is(err, views.ErrTooLarge):
-		return fmt.Errorf("%w: %w", mountfs.ErrTooLarge, err)
-	}
-	return err
-}
-
-func viewEntry(e views.Entry) mountfs.Entry {
-	x := mountfs.Entry{Name: e.Name, Link: e.Link, Mtime: e.Mtime, Mode: sIFLNK | 0o777}
-	if e.Dir {
-		x.Mode = sIFDIR | 0o555
-	}
-	return x
-}
-
-func (s viewSide) List(ctx context.Context, c mountfs.Caller, path []string) ([]mountfs.Entry, error) {
-	list, err := s.v.List(ctx, viewer(c), path)
-	out := make([]mountfs.Entry, len(list))
-	for i, e := range list {
-		out[i] = viewEntry(e)
-	}
-	return out, viewError(err)
-}
-
-func (s viewSide) Lookup(ctx context.Context, c mountfs.Caller, path []string) (mountfs.Entry, error) {
-	if len(path) == 2 && path[0] == "query" && path[1] == ".error" {
-		text := s.v.LastError(viewer(c))
-		if text == "" {
-			return mountfs.Entry{}, mountfs.ErrNotFound
-		}
-		return mountfs.Entry{Name: ".error", Mode: sIFREG | 0o400, Data: []byte(text + "\n"), Mtime: time.Now()}, nil
-	}
-	if len(path) == 2 && path[0] == "search" && path[1] == reindexFile {
-		return s.again.entry(c)
-	}
-	e, err := s.v.Lookup(ctx, viewer(c), path)
-	return viewEntry(e), viewError(err)
-}
-
-func (s viewSide) Write(ctx context.Context, c mountfs.Caller, path []string, data []byte) error {
-	if len(path) == 2 && path[0] == "search" && path[1] == reindexFile {
-		return s.again.begin(c)
-	}
-	return fmt.Errorf("saved views are not written here yet: %w", mountfs.ErrReadOnly)
 }

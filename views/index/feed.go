@@ -186,10 +186,11 @@ func (x *Index) document(ino objects.Ino) (map[string]string, error) {
 	for _, p := range paths {
 		names = append(names, apart(p[strings.LastIndexByte(p, '/')+1:]))
 	}
-	text, err := x.text(a)
+	content, err := x.read(a)
 	if err != nil && !errors.Is(err, objects.ErrNotFound) {
 		// One file that cannot be read must not keep the others from being found.
 		x.o.Logger.Warn("a file's text is not searchable", "ino", uint64(ino), "error", err)
 	}
-	return map[string]string{"name": strings.Join(names, " "), "labels": strings.Join(o.Labels, " "), "text": text}, nil
+	first := paths[0][strings.LastIndexByte(paths[0], '/')+1:]
+	return map[string]string{mimeField: mediaType(a, first, content), "name": strings.Join(names, " "), "labels": strings.Join(o.Labels, " "), "text": text(a, content)}, nil
 }

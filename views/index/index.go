@@ -16,16 +16,15 @@ import (
 	"sync"
 	"time"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/analysis/analyzer/custom"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
 	"github.com/blevesearch/bleve/v2/analysis/token/lowercase"
 	utok "github.com/blevesearch/bleve/v2/analysis/tokenizer/unicode"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/mapping"
 	"github.com/blevesearch/bleve/v2/search/query"
-	"golang.org/x/sys/unix"
 
 	"github.com/ai-os-dot-net/aios/objects"
 )
@@ -47,7 +46,7 @@ const (
 	// page is how many hits are asked for at a time.
 	page = 1000
 	// schema names the form of the documents; an index of another one is rebuilt.
-	schema = "1"
+	schema = "2"
 )
 
 // config lets a batch return before it is on disk: what a crash takes of the index
@@ -140,11 +139,16 @@ func newMapping() mapping.IndexMapping {
 		f.Store, f.IncludeInAll, f.IncludeTermVectors, f.DocValues, f.Analyzer = false, false, false, false, "words"
 		doc.AddFieldMappingsAt(name, f)
 	}
+	f := bleve.NewTextFieldMapping()
+	f.Store, f.IncludeInAll, f.IncludeTermVectors, f.DocValues, f.Analyzer = false, false, false, false, keyword.Name
+	doc.AddFieldMappingsAt(mimeField, f)
 	m.DefaultMapping = doc
 	return m
 }
 
 var fields = []string{"name", "labels", "text"}
+
+const mimeField = "mime"
 
 // Close ends following; what was not indexed is caught up by the next Open.
 func (x *Index) Close() error {
@@ -222,11 +226,27 @@ func (x *Index) Settle(ctx context.Context) error {
 	}
 }
 
-// Search calls fn with the inodes in which every word occurs, in name, labels or
-// text, best first, until fn returns an error, which it gives back.
-func (x *Index) Search(ctx context.Context, words string, fn func(Hit) error) error {
+// Query is what is looked for: every word, in name, labels or text, and one of the
+// media types; an empty part holds for everything, two empty ones for nothing.
+type Query struct {
+	Words string
+	MIME  []string
+}
+
+// Search calls fn with the inodes that hold what is looked for, best first, until fn
+// returns an error, which it gives back.
+func (x *Index) Search(ctx context.Context, what Query, fn func(Hit) error) error {
 	var all []query.Query
-	for _, w := range strings.Fields(words) {
+	if len(what.MIME) > 0 {
+		var any []query.Query
+		for _, m := range what.MIME {
+			t := bleve.NewTermQuery(m)
+			t.SetField(mimeField)
+			any = append(any, t)
+		}
+		all = append(all, bleve.NewDisjunctionQuery(any...))
+	}
+	for _, w := range strings.Fields(what.Words) {
 		var any []query.Query
 		for i, f := range fields {
 			m := bleve.NewMatchQuery(w)
@@ -287,30 +307,4 @@ func docID(ino objects.Ino) string { return strconv.FormatUint(uint64(ino), 36) 
 func apart(name string) string {
 	parts := strings.FieldsFunc(name, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
 	return name + " " + strings.Join(parts, " ")
-}
-
-// text reads a file's text, "" for what is none.
-func (x *Index) text(a objects.Attr) (string, error) {
-	if a.Mode&unix.S_IFMT != unix.S_IFREG || a.Size == 0 || a.Size > maxText {
-		return "", nil
-	}
-	h, err := x.o.Store.OpenFile(objects.Cred{Subject: "_system:service:aiosfs"}, a.Ino, unix.O_RDONLY)
-	if err != nil {
-		return "", err
-	}
-	defer h.Close(context.Background()) // opened for reading: nothing can be lost
-	b := make([]byte, a.Size)
-	n := 0
-	for n < len(b) {
-		m, err := h.ReadAt(b[n:], int64(n))
-		n += m
-		if err != nil || m == 0 {
-			break
-		}
-	}
-	b = b[:n]
-	if !utf8.Valid(b) || strings.ContainsRune(string(b[:min(len(b), 8192)]), 0) {
-		return "", nil
-	}
-	return string(b), nil
 }
