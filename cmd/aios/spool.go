@@ -41,8 +41,6 @@ type spool struct {
 	cancel  context.CancelFunc
 	done    sync.WaitGroup
 	refused map[string]string // files that stay where they are, by what they were when that was said
-	// fail is called between the steps of taking a file; tests die there.
-	fail func(point string)
 }
 
 const (
@@ -213,8 +211,8 @@ func (s *spool) take(ctx context.Context, name string) error {
 }
 
 func (s *spool) at(point string) {
-	if s.fail != nil {
-		s.fail(point)
+	if s.box.fail != nil {
+		s.box.fail(point)
 	}
 }
 

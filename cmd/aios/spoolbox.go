@@ -21,6 +21,8 @@ import (
 type spoolBox struct {
 	name string
 	dir  *os.File
+	// fail is called between the steps of taking a file; tests stop there.
+	fail func(point string)
 }
 
 // spoolFile is a dropped file.
@@ -46,7 +48,7 @@ func openSpoolBox(name string) (*spoolBox, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	b := &spoolBox{name, os.NewFile(uintptr(fd), name)}
+	b := &spoolBox{name: name, dir: os.NewFile(uintptr(fd), name)}
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil {
 		switch euid := os.Geteuid(); {

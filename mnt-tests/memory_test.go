@@ -1,0 +1,93 @@
+package mnttests
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// Bounds of the issue ("How good"), for 100,000 objects on two cores.
+const (
+	maxStart   = 2 * time.Second
+	maxIdleMiB = 100
+)
+
+// A daemon with many small files starts soon and needs little while nobody asks.
+func TestStartAndIdleMemoryWithManyFiles(t *testing.T) {
+	files := 5_000
+	if os.Getenv("AIOS_LONG") != "" {
+		files = 100_000
+	}
+	bin := aios(t)
+	base := t.TempDir()
+	state, dir := filepath.Join(base, "state"), filepath.Join(base, "mnt")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { detach(dir) })
+	cmd := mounted(t, bin, state, dir)
+	for i := range files {
+		at := filepath.Join(dir, "groups/local/shared", fmt.Sprintf("d%d", i/1000))
+		if i%1000 == 0 {
+			if err := os.Mkdir(at, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(at, fmt.Sprintf("note-%d.txt", i)), fmt.Appendf(nil, "note %d about walnut %d\n", i, i%997), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	time.Sleep(12 * time.Second) // two rounds of giving memory back
+	rss, _ := resident(t, cmd)
+	t.Logf("%d files made: %d MiB", files, rss)
+	if out, err := exec.Command(bin, "umount", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v %s", err, out)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	cmd = mounted(t, bin, state, dir)
+	defer func() { _ = cmd.Process.Kill(); _, _ = cmd.Process.Wait() }()
+	start := time.Since(began)
+	if b, err := os.ReadFile(filepath.Join(dir, "groups/local/shared/d0/note-7.txt")); err != nil || !strings.HasPrefix(string(b), "note 7 ") {
+		t.Fatalf("%q %v", b, err)
+	}
+	time.Sleep(12 * time.Second)
+	rss, anon := resident(t, cmd)
+	t.Logf("start %v; idle after it %d MiB, %d of it its own", start, rss, anon)
+	if start > maxStart {
+		t.Errorf("start takes %v", start)
+	}
+	if rss > maxIdleMiB {
+		t.Errorf("idle with %d MiB", rss)
+	}
+}
+
+// resident is the memory of a process, and what of it is not files, in MiB.
+func resident(t *testing.T, cmd *exec.Cmd) (all, anon int) {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 2 {
+			continue
+		}
+		n, _ := strconv.Atoi(f[1]) // other lines are no numbers, and not asked for
+		switch f[0] {
+		case "VmRSS:":
+			all = n >> 10
+		case "RssAnon:":
+			anon = n >> 10
+		}
+	}
+	return all, anon
+}
