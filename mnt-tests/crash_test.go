@@ -3,6 +3,7 @@ package mnttests
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,9 +63,10 @@ func TestKilledDaemonKeepsItsWord(t *testing.T) {
 	t.Cleanup(func() { detach(dir) })
 	rounds := 2
 	if os.Getenv("AIOS_LONG") != "" {
-		rounds = 25
+		rounds = 150
 	}
 	want := map[string]string{}
+	var plans []string
 	for round := range rounds {
 		cmd := mounted(t, bin, state, dir)
 		for path, text := range want {
@@ -72,6 +74,10 @@ func TestKilledDaemonKeepsItsWord(t *testing.T) {
 				t.Fatalf("round %d: %s: %d bytes, %v; it was acknowledged", round, path, len(b), err)
 			}
 		}
+		for _, name := range plans {
+			wholeOrNothing(t, dir, name)
+		}
+		plans = nil
 		for i := range 5 {
 			name, text := fmt.Sprintf("g%d-%d", round, i), fmt.Sprintf("text %d of round %d", i, round)
 			if err := os.WriteFile(filepath.Join(dir, "intents", name), fmt.Appendf(nil, "write %q to kept/%s.md", text, name), 0o600); err != nil {
@@ -105,6 +111,13 @@ func TestKilledDaemonKeepsItsWord(t *testing.T) {
 			}
 			want[path] = text
 		}
+		for i := range 3 {
+			plans = append(plans, fmt.Sprintf("plan%d-%d", round, i))
+			if err := os.WriteFile(filepath.Join(dir, "intents", plans[i]), tenWrites(plans[i]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Duration(rand.IntN(15)) * time.Millisecond)
 		if err := cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -115,5 +128,49 @@ func TestKilledDaemonKeepsItsWord(t *testing.T) {
 				t.Fatalf("round %d: %v: %v\n%s", round, args, err, out)
 			}
 		}
+	}
+}
+
+// tenWrites is an atomic plan of ten files.
+func tenWrites(name string) []byte {
+	doc := []byte("schema: aios.intent.v1alpha1\nreason: all or nothing\nactions:\n")
+	for i := range 10 {
+		doc = fmt.Appendf(doc, "  - id: w%d\n    action: aiosfs.object.write\n    target: {path: plans/%s/f%d}\n    params: {content: \"%s %d\"}\n", i, name, i, name, i)
+	}
+	return doc
+}
+
+// wholeOrNothing wants an accepted plan to have ended after the restart, with all of its
+// files or none, and its state and evidence to say which.
+func wholeOrNothing(t *testing.T, dir, name string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, "cat", filepath.Join(dir, "intents", name+".d", "wait")).Output()
+	if err != nil {
+		t.Fatalf("%s was accepted, and does not end: %v", name, err)
+	}
+	there := 0
+	for i := range 10 {
+		if b, err := os.ReadFile(filepath.Join(dir, "self/home/plans", name, fmt.Sprint("f", i))); err == nil && string(b) == fmt.Sprintf("%s %d", name, i) {
+			there++
+		}
+	}
+	state := strings.TrimSpace(string(out))
+	if want := map[bool]int{true: 10}[state == "SUCCEEDED"]; there != want {
+		t.Fatalf("%s: %s, and %d of 10 files are there", name, state, there)
+	}
+	links, err := os.ReadDir(filepath.Join(dir, "intents", name+".d", "evidence"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := 0
+	for _, l := range links {
+		if strings.HasSuffix(l.Name(), "EXECUTION_SUCCEEDED.json") {
+			done++
+		}
+	}
+	if done != there {
+		t.Fatalf("%s: %s, %d files, %d actions succeeded by the evidence", name, state, there, done)
 	}
 }
