@@ -1,0 +1,322 @@
+package mnttests
+
+import (
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sys/unix"
+)
+
+// mutations are calls on a record file %s; each prints its errno's name, or OK.
+var mutations = []struct{ name, python string }{
+	{"open for write", `os.open(p, os.O_WRONLY)`},
+	{"append", `os.open(p, os.O_WRONLY|os.O_APPEND)`},
+	{"open and truncate", `os.open(p, os.O_WRONLY|os.O_TRUNC)`},
+	{"truncate", `os.truncate(p, 0)`},
+	{"unlink", `os.unlink(p)`},
+	{"rename", `os.rename(p, p+"x")`},
+	{"rename over", `os.rename(q, p)`},
+	{"link", `os.link(p, p+"x")`},
+	{"utimes", `os.utime(p)`}, // times of one's own choice are EPERM on every file system, for who does not own the file
+	{"setxattr", `os.setxattr(p, "user.x", b"y")`},
+	{"removexattr", `os.removexattr(p, "user.aios.seq")`},
+	{"chmod", `os.chmod(p, 0o666)`},
+	{"chown", `os.chown(p, 12345, 12345)`},
+	{"create", `os.open(d+"/new", os.O_CREAT|os.O_WRONLY, 0o600)`},
+	{"mkdir", `os.mkdir(d+"/new")`},
+	{"symlink", `os.symlink("x", d+"/new")`},
+	{"mknod", `os.mkfifo(d+"/new")`},
+}
+
+// No call changes a record, whoever makes it; the errno is that of the reference's table,
+// and the bytes are the same afterwards.
+func TestEvidence86_NothingChangesARecord(t *testing.T) {
+	t.Log("proves: evidence-86")
+	p := newPeople(t)
+	if s := p.drop(0, "one", `write "x" to a.md`); s != "SUCCEEDED" {
+		t.Fatal(s)
+	}
+	list := recordFiles(t, p.dir)
+	name, other := list[0], list[1]
+	before, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []struct {
+		uid  int
+		want map[string]string // by mutation; "" stands for the others
+	}{
+		{0, map[string]string{"": "EPERM"}},
+		{aliceUID, map[string]string{"": "EACCES", "chmod": "EPERM", "chown": "EPERM", "link": "EPERM"}},
+	} {
+		for _, m := range mutations {
+			script := fmt.Sprintf(`python3 - <<'EOF_PY'
+import os, errno
+p, q = %q, %q
+d = os.path.dirname(p)
+try:
+    %s
+    print("OK")
+except OSError as e:
+    print(errno.errorcode[e.errno])
+EOF_PY`, name, other, m.python)
+			want := who.want[m.name]
+			if want == "" {
+				want = who.want[""]
+			}
+			if got := p.ok(who.uid, script); got != want {
+				t.Errorf("uid %d, %s: %s, want %s", who.uid, m.name, got, want)
+			}
+		}
+	}
+	after, err := os.ReadFile(name)
+	if err != nil || string(after) != string(before) {
+		t.Errorf("the record has changed: %v", err)
+	}
+	if again := recordFiles(t, p.dir); again[0] != name || again[1] != other {
+		t.Error("the records are others now")
+	}
+}
+
+// recordFiles are the record files in the order of the log.
+func recordFiles(t *testing.T, dir string) []string {
+	t.Helper()
+	type rec struct {
+		name string
+		seq  string
+	}
+	var list []rec
+	err := filepath.WalkDir(filepath.Join(dir, "evidence/records"), func(name string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		list = append(list, rec{name, fmt.Sprintf("%020s", xattr(t, name, "user.aios.seq"))})
+		return nil
+	})
+	if err != nil || len(list) < 2 {
+		t.Fatalf("%d records, %v", len(list), err)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].seq < list[j].seq })
+	names := make([]string, len(list))
+	for i, r := range list {
+		names[i] = r.name
+	}
+	return names
+}
+
+func xattr(t *testing.T, name, attr string) string {
+	t.Helper()
+	b := make([]byte, 512)
+	n, err := unix.Getxattr(name, attr, b)
+	if err != nil {
+		t.Fatalf("%s of %s: %v", attr, name, err)
+	}
+	return string(b[:n])
+}
+
+// The bytes of a record's file are what the next one is chained to; its attributes say
+// what the bytes say; sizes and times hold.
+func TestEvidence89_FilesAreTheChain(t *testing.T) {
+	t.Log("proves: evidence-89")
+	p := newPeople(t)
+	for i := range 3 {
+		if s := p.drop(0, fmt.Sprint("g", i), fmt.Sprintf(`write "%d" to f%d.md`, i, i)); s != "SUCCEEDED" {
+			t.Fatal(s)
+		}
+	}
+	list := recordFiles(t, p.dir)
+	for i, name := range list {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var rec map[string]any
+		if err := json.Unmarshal(b, &rec); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		text := string(b)
+		for _, a := range []string{"receipt_id", "record_type"} {
+			if v := xattr(t, name, "user.aios."+a); !strings.Contains(text, `"`+v+`"`) {
+				t.Errorf("%s: %s is %q, which the record does not say", name, a, v)
+			}
+		}
+		st, err := os.Stat(name)
+		if err != nil || st.Size() != int64(len(b)) || st.Mode().Perm() != 0o444 || st.Sys().(*syscall.Stat_t).Nlink != 1 {
+			t.Errorf("%s: %+v, %v", name, st, err)
+		}
+		if i+1 == len(list) {
+			break
+		}
+		h := blake3.Sum256(b)
+		next, err := os.ReadFile(list[i+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if link := fmt.Sprintf("%x", h); !strings.Contains(string(next), link) && !strings.Contains(string(next), link[:32]) {
+			t.Errorf("%s does not hold the digest of the record before it", list[i+1])
+		}
+	}
+}
+
+// A checkpoint that was opened before an append goes on to say what it said.
+func TestEvidence92_CheckpointsAreWhole(t *testing.T) {
+	t.Log("proves: evidence-92")
+	p := newPeople(t)
+	if s := p.drop(0, "one", `write "x" to a.md`); s != "SUCCEEDED" {
+		t.Fatal(s)
+	}
+	name := filepath.Join(p.dir, "evidence/log/checkpoint")
+	f, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	half := make([]byte, 10)
+	if _, err := f.ReadAt(half, 0); err != nil {
+		t.Fatal(err)
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := p.drop(0, "two", `write "y" to b.md`); s != "SUCCEEDED" {
+		t.Fatal(s)
+	}
+	rest := make([]byte, 4096)
+	n, _ := f.ReadAt(rest, 10)
+	if old := string(half) + string(rest[:n]); old != string(want) {
+		t.Errorf("the open checkpoint says\n%s\nit said\n%s", old, want)
+	}
+	deadline := time.Now().Add(5 * time.Second)
+	for {
+		now, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(now) != string(want) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no newer checkpoint was published")
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	for i, note := range []string{string(want), ""} {
+		anchor := filepath.Join(p.base, fmt.Sprint("anchor", i))
+		if note == "" {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			note = string(b)
+		}
+		if err := os.WriteFile(anchor, []byte(note), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if code, out, errs := run(t, p.bin, "verify", "--state", p.state, "--anchor", anchor); code != 0 {
+			t.Errorf("against checkpoint %d: %d, %s%s", i, code, out, errs)
+		}
+	}
+}
+
+// A copy of the state, with nothing running, verifies; with one byte of any of its log
+// files changed it does not, and the place is named.
+func TestEvidence93_CopyVerifies(t *testing.T) {
+	t.Log("proves: evidence-93")
+	p := newPeople(t)
+	for i := range 5 {
+		if s := p.drop(0, fmt.Sprint("g", i), fmt.Sprintf(`write "%d" to f%d.md`, i, i)); s != "SUCCEEDED" {
+			t.Fatal(s)
+		}
+	}
+	_ = p.daemon.Process.Signal(syscall.SIGTERM)
+	if err := p.daemon.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	p.daemon = mounted(t, p.bin, p.path("other"), p.dir) // the cleanup wants one
+	fresh := func() string {
+		t.Helper()
+		dir := p.path("copy")
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := exec.Command("cp", "-r", p.state, dir).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return dir
+	}
+	dir := fresh()
+	if code, out, errs := run(t, p.bin, "verify", "--state", dir); code != 0 {
+		t.Fatalf("the copy: %d, %s%s", code, out, errs)
+	}
+	n := 0
+	for _, pattern := range []string{"segments/*/records", "segments/*/payloads", "log/checkpoint", "log/tile/entries/*/*", "log/tile/entries/*", "log/tile/0/*"} {
+		names, err := filepath.Glob(filepath.Join(dir, "evidence", pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil || len(b) < 40 {
+				continue // a directory, or too short to hold a record
+			}
+			for _, at := range []int{12, len(b) / 2, len(b) - 2} {
+				bad := append([]byte{}, b...)
+				bad[at] ^= 1
+				if err := os.WriteFile(name, bad, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				code, out, errs := run(t, p.bin, "verify", "--state", dir)
+				rel, _ := filepath.Rel(filepath.Join(dir, "evidence"), name)
+				if code != 1 || out+errs == "" {
+					t.Errorf("%s, byte %d: exit %d: %s%s", rel, at, code, out, errs)
+				}
+				n++
+			}
+			if err := os.WriteFile(name, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n < 9 {
+		t.Errorf("only %d bytes were changed", n)
+	}
+	if code, out, errs := run(t, p.bin, "verify", "--state", dir); code != 0 {
+		t.Errorf("all put back: %d, %s%s", code, out, errs)
+	}
+}
+
+// A simulated action leaves evidence that says so, and changes nothing.
+func TestEvidence33_SimulationIsMarked(t *testing.T) {
+	p := newPeople(t)
+	p.ok(aliceUID, "echo keep > $M/self/home/k")
+	doc := "schema: aios.intent.v1alpha1\nreason: try\nmode: SIMULATE\nactions:\n  - id: w\n    action: aiosfs.object.write\n    target: {path: k}\n    params: {content: other}\n  - id: n\n    action: aiosfs.object.mkdir\n    target: {path: new}\n"
+	if s := p.drop(aliceUID, "sim", doc); s != "SUCCEEDED" {
+		t.Fatal(s, p.ok(aliceUID, "cat $M/intents/sim.d/error.json"))
+	}
+	if s := p.ok(aliceUID, "cat $M/self/home/k; ls $M/self/home"); s != "keep\nk" {
+		t.Errorf("a simulation has changed something: %s", s)
+	}
+	if plan := p.ok(aliceUID, "cat $M/intents/sim.d/plan"); !strings.Contains(plan, "+other") || !strings.Contains(plan, "-keep") {
+		t.Errorf("the plan does not show what would happen: %s", plan)
+	}
+	_, out, _ := run(t, p.bin, "log", "--mount", p.dir)
+	if strings.Contains(out, "EXECUTION_STARTED") {
+		t.Errorf("the log shows a simulated execution by default: %s", out)
+	}
+	for _, l := range strings.Fields(p.ok(aliceUID, "ls $M/intents/sim.d/evidence")) {
+		if rec := p.ok(aliceUID, "cat $M/intents/sim.d/evidence/"+l); !strings.Contains(rec, `"simulated":true`) {
+			t.Errorf("%s is not marked: %s", l, rec)
+		}
+	}
+}
