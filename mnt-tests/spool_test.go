@@ -86,6 +86,9 @@ func TestSpoolTakesWhatIsCompleteAndAnswersBesideIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	answered(t, filepath.Join(spool, "slow.d", "state"), "SUCCEEDED")
+	if _, err := os.Stat(filepath.Join(spool, "slow.d", "result.json")); err != nil {
+		t.Errorf("the state came before the result: %v", err)
+	}
 	if b, err := os.ReadFile(filepath.Join(dir, "self/home/slow.md")); err != nil || strings.TrimSpace(string(b)) != "one two" {
 		t.Errorf("%q %v", b, err)
 	}
@@ -104,6 +107,24 @@ func TestSpoolTakesWhatIsCompleteAndAnswersBesideIt(t *testing.T) {
 	}
 	if b, err := os.ReadFile(filepath.Join(spool, "early.d", "document")); err != nil || string(b) != `write "again" to early.md` {
 		t.Errorf("document: %q %v", b, err)
+	}
+
+	// One that is asked back says what; the answer is given in the mount.
+	drop(t, filepath.Join(spool, "vague"), "delete it")
+	for i := 0; ; i++ {
+		b, _ := os.ReadFile(filepath.Join(spool, "vague.d", "state"))
+		if word := strings.TrimSpace(string(b)); word == "NEEDS_CLARIFICATION" {
+			if q, err := os.ReadFile(filepath.Join(spool, "vague.d", "question")); err != nil || len(q) == 0 {
+				t.Errorf("question: %q %v", q, err)
+			}
+			break
+		} else if word == "REFUSED" {
+			break // the words were understood well enough to say no
+		}
+		if i == 100 {
+			t.Fatalf("no answer: %q", b)
+		}
+		time.Sleep(50 * time.Millisecond)
 	}
 
 	// Bad ones.

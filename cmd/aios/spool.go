@@ -302,29 +302,40 @@ func (s *spool) follow(ctx context.Context, c mountfs.Caller, run string, a *spo
 			if ctx.Err() != nil {
 				return
 			}
-			if err := s.mirror(c, run, a); err != nil {
+			final, err := s.mirror(c, run, a)
+			if err != nil {
 				s.logger.Warn("a goal's answer cannot be written", "run", run, "error", err)
+			}
+			if final {
+				return // its owner may take it away now
 			}
 		}
 	}()
 }
 
-// mirrored are the files of NAME.d that a spool shows, too. The state comes last: who
-// sees it final sees the rest.
-var mirrored = []string{"plan", "plan.json", "question", "approval", "decision.json", "result.json", "verification.json", "error.json", "events.log", "state"}
+// mirrored are the files of NAME.d that a spool shows, too, besides the state.
+var mirrored = []string{"plan", "plan.json", "question", "approval", "decision.json", "result.json", "verification.json", "error.json", "events.log"}
 
-func (s *spool) mirror(c mountfs.Caller, run string, a *spoolAnswer) error {
+// mirror writes an answer as the run is now. The state is read first and written last:
+// who sees it final sees the rest.
+func (s *spool) mirror(c mountfs.Caller, run string, a *spoolAnswer) (final bool, err error) {
+	state, err := s.intents.Read(c, run, "state")
+	if err != nil {
+		return false, fmt.Errorf("state: %w", err)
+	}
 	for _, name := range mirrored {
 		b, err := s.intents.Read(c, run, name)
 		if errors.Is(err, mountfs.ErrNotFound) {
-			continue
-		}
-		if err == nil {
+			err = a.remove(name) // a question that has its answer
+		} else if err == nil {
 			err = a.write(name, b)
 		}
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			return false, fmt.Errorf("%s: %w", name, err)
 		}
 	}
-	return nil
+	if err := a.write("state", state); err != nil {
+		return false, fmt.Errorf("state: %w", err)
+	}
+	return finalStates[strings.TrimSpace(string(state))], nil
 }

@@ -243,6 +243,14 @@ func (a *spoolAnswer) write(name string, b []byte) error {
 	return err
 }
 
+// remove takes a file out of the answer, if it is there.
+func (a *spoolAnswer) remove(name string) error {
+	if err := unix.Unlinkat(int(a.dir.Fd()), name, 0); err != nil && !errors.Is(err, unix.ENOENT) {
+		return err
+	}
+	return nil
+}
+
 // refuse writes why a document did not become a run.
 func (a *spoolAnswer) refuse(why error) error {
 	v := map[string]any{"code": "Refused", "message": why.Error(), "retryable": false}
