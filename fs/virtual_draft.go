@@ -41,6 +41,7 @@ type draft struct {
 	taken   bool // accepted: it never changes again
 	tried   string
 	gone    bool // unlinked
+	cut     bool // a write was refused: what is there is not the whole document
 }
 
 func (d *draft) name() string { return fmt.Sprintf("intents\x00draft/%d", d.serial) }
@@ -62,7 +63,7 @@ func (d *draft) open(c *call, flags uint32) (vhandle, error) {
 		return nil, ErrBusy
 	}
 	if flags&syscall.O_TRUNC != 0 {
-		d.data, d.dirty = nil, true
+		d.data, d.dirty, d.cut = nil, true, false
 	}
 	if w {
 		d.writers++
@@ -87,8 +88,10 @@ func (d *draft) truncate(n int64) error {
 	case d.frozen:
 		return ErrBusy
 	case n < 0 || n > maxDocument:
+		d.cut = true
 		return ErrTooLarge
 	}
+	d.cut = d.cut && n > 0
 	if int(n) <= len(d.data) {
 		d.data = d.data[:n:n]
 	} else {
@@ -118,6 +121,13 @@ func (d *draft) commitAs(c *call, name string) error {
 	if d.taken || d.gone || len(d.data) == 0 || !d.dirty && name == d.tried {
 		d.mu.Unlock()
 		return nil
+	}
+	if d.cut {
+		d.dirty, d.tried = false, name
+		d.mu.Unlock()
+		err := &IntentError{Code: "EnvelopeMalformed", Message: fmt.Sprintf("a document has at most %d bytes; what was written of this one is not submitted", maxDocument)}
+		d.b.settled(d.subject, name, d, err)
+		return err
 	}
 	doc := append([]byte(nil), d.data...)
 	d.frozen, d.dirty, d.tried = true, false, name
@@ -170,6 +180,7 @@ func (h *draftHandle) write(c *call, p []byte, off int64) (int, error) {
 	}
 	end := off + int64(len(p))
 	if off < 0 || end > maxDocument {
+		d.cut = true
 		return 0, fmt.Errorf("a document has at most %d bytes: %w", maxDocument, ErrTooLarge)
 	}
 	if end > int64(len(d.data)) {
