@@ -43,7 +43,7 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 	}
 	all := rt.living()
 	if len(all) > depth && by.Subject.IsAI {
-		return fmt.Errorf("QUEUE_BACKPRESSURE_REJECTED: %w", ErrAgain)
+		return rt.pushBack(by, "QUEUE_BACKPRESSURE_REJECTED")
 	}
 	for _, l := range all {
 		if l.now().By.Subject.ID == by.Subject.ID {
@@ -51,7 +51,7 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 		}
 	}
 	if live >= maxLive {
-		return ErrAgain
+		return rt.pushBack(by, "SUBJECT_QUEUE_FULL")
 	}
 	now := rt.d.Now().UTC()
 	c := &change{now: now, r: &Run{ID: newID("run", now), Name: name, By: by, Doc: doc, Accepted: now, Intent: newID("int", now),
@@ -59,6 +59,9 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 	c.event(nil, runReceived, "")
 	tx := rt.d.Store.Begin(c.r.cred(), "")
 	first, bad := rt.understand(ctx, c, tx)
+	if errors.Is(bad, ErrAgain) {
+		return errors.Join(bad, tx.Discard())
+	}
 	if first != nil {
 		defer func() { rt.add(first) }()
 		return rt.step(first, func(c *change) error {
@@ -151,7 +154,8 @@ func (c *change) refuse(code, message string, details map[string]any) {
 }
 
 // understand makes a document into a plan and asks policy. It gives the run that the
-// document is a repetition of, or the error for the submitter.
+// document is a repetition of, or the error for the submitter; with ErrAgain nothing is
+// to be kept of it.
 func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (*tracked, error) {
 	doc, err := plan.ParseDocument(c.r.Doc, c.r.Name)
 	if err != nil {
@@ -165,7 +169,7 @@ func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (*
 		c.translated(res)
 		if res.Status == translate.Ready {
 			c.r.Plan = res.Plan(c.r.Intent, c.r.PlanID)
-			rt.begin(ctx, c)
+			return nil, rt.begin(ctx, c)
 		}
 		return nil, nil
 	}
@@ -187,8 +191,7 @@ func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (*
 			return first, nil
 		}
 	}
-	rt.begin(ctx, c)
-	return nil, nil
+	return nil, rt.begin(ctx, c)
 }
 
 func (c *change) malformed(err error) error {

@@ -177,7 +177,9 @@ func (rt *Runtime) answer(ctx context.Context, l *tracked, text string) error {
 		c.translated(res)
 		if res.Status == translate.Ready {
 			c.r.Plan = res.Plan(c.r.Intent, c.r.PlanID)
-			rt.begin(ctx, c)
+			if err := rt.begin(ctx, c); err != nil {
+				return err
+			}
 		}
 		c.finish()
 		return nil

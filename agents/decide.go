@@ -27,8 +27,14 @@ const (
 	rollbackDue    = "DUE"
 )
 
-// begin makes the plan's steps into actions and asks policy about each.
-func (rt *Runtime) begin(ctx context.Context, c *change) {
+// begin makes the plan's steps into actions and asks policy about each. It fails, with
+// ErrAgain and nothing done, when the subject has asked policy too often.
+func (rt *Runtime) begin(ctx context.Context, c *change) error {
+	if c.r.Plan.Mode != plan.Validate {
+		if err := rt.d.Kernel.Admit(c.r.By.Subject, len(c.r.Plan.Steps)); err != nil {
+			return rt.pushBack(c.r.By, "RESOURCE_EXHAUSTED")
+		}
+	}
 	c.r.Word = ""
 	group := -1
 	for i, s := range c.r.Plan.Steps {
@@ -69,6 +75,7 @@ func (rt *Runtime) begin(ctx context.Context, c *change) {
 		}
 	}
 	rt.describe(ctx, c)
+	return nil
 }
 
 // forbidden says whether an action that nothing here carries out is denied for good all the

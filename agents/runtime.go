@@ -23,6 +23,8 @@ import (
 type Kernel interface {
 	Evaluate(ctx context.Context, r policy.Request) policy.Decision
 	Simulate(ctx context.Context, r policy.Request) policy.Decision
+	// Admit takes n evaluations from a subject's budget, or fails with policy.ErrRate.
+	Admit(s identity.Subject, n int) error
 	Info() policy.Info
 }
 
@@ -138,6 +140,7 @@ type Runtime struct {
 	stop     context.CancelFunc
 	queue    *queue
 	budgets  map[string]*budget // of AIs, by subject
+	refusals refusals
 	work     sync.WaitGroup
 	closed   bool
 	execLock sync.Mutex // plans that change objects run one after the other

@@ -37,7 +37,6 @@ const (
 	defaultTTL  = 300 // seconds that a decision is good for
 	maxCache    = 4096
 	maxExplain  = 4096
-	maxPerMin   = 1000
 	approvalTTL = 300
 )
 
@@ -60,7 +59,7 @@ type Kernel struct {
 	given  map[string]*Explanation // the last maxExplain decisions, by id
 	order  []string                // their ids; next is the oldest once all places are taken
 	next   int
-	rates  map[string]*bucket
+	rates  rates
 	since  time.Time
 	counts [4]atomic.Uint64
 }
@@ -72,11 +71,6 @@ type cached struct {
 	until time.Time
 }
 
-type bucket struct {
-	tokens float64
-	at     time.Time
-}
-
 // New makes a kernel. It fails when the compiled hard denies are not all loaded.
 func New(o Options) (*Kernel, error) {
 	if o.Now == nil {
@@ -86,7 +80,7 @@ func New(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{o: o, hard: hard, cache: map[string]*cached{}, given: map[string]*Explanation{}, rates: map[string]*bucket{}, since: o.Now()}
+	k := &Kernel{o: o, hard: hard, cache: map[string]*cached{}, given: map[string]*Explanation{}, since: o.Now()}
 	if o.Bundle != nil {
 		if err := k.Load(o.Bundle); err != nil {
 			return nil, err
@@ -129,31 +123,6 @@ func (k *Kernel) Info() Info {
 		i.BundleVersion, i.Rules, i.Degraded = set.version, set.count, false
 	}
 	return i
-}
-
-// ErrRate is the transport's answer to a subject that asks too often: no decision.
-var ErrRate = errors.New("the subject asks the policy kernel too often")
-
-// Admit takes one evaluation from the subject's budget of 1,000 a minute.
-func (k *Kernel) Admit(subject string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := k.o.Now()
-	b := k.rates[subject]
-	if b == nil {
-		if len(k.rates) > 100_000 {
-			k.rates = map[string]*bucket{}
-		}
-		b = &bucket{tokens: maxPerMin, at: now}
-		k.rates[subject] = b
-	}
-	b.tokens = min(maxPerMin, b.tokens+now.Sub(b.at).Minutes()*maxPerMin)
-	b.at = now
-	if b.tokens < 1 {
-		return ErrRate
-	}
-	b.tokens--
-	return nil
 }
 
 // Evaluate decides. It never fails: what goes wrong is a denial with its own code.

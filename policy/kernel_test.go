@@ -138,7 +138,7 @@ func TestDefaultPolicy(t *testing.T) {
 // P-17: each hard denial fires, does not fire when any part of it is missing, and
 // wins over a bundle that allows.
 func TestHardDenies(t *testing.T) {
-	t.Log("proves: P-2 P-18 P-30")
+	t.Log("proves: P-2 P-17 P-18 P-30")
 	allowAll := map[string]string{"rules/everything.yaml": `rule_id: everything
 effect: allow
 priority: 100000
@@ -148,6 +148,7 @@ actions: [x.do, aiosfs.object.write, aiosfs.object.delete, aiosfs.pointer.rollba
 	k := kernel(t, allowAll)
 	sys := func(reserved string) Target { return Target{Scope: "SYSTEM", Reserved: reserved, Path: "system/x/y"} }
 	type req = func(*Request)
+	tried := map[string]bool{}
 	for _, c := range []struct {
 		id     string
 		s      identity.Subject
@@ -159,10 +160,10 @@ actions: [x.do, aiosfs.object.write, aiosfs.object.delete, aiosfs.pointer.rollba
 		{"MutuallyExclusiveModeFlags", human, "x.do", home, func(r *Request) { r.FirstBoot, r.RecoveryMode = true, true },
 			[]req{func(r *Request) { r.FirstBoot = false }, func(r *Request) { r.RecoveryMode = false }}},
 		{"RecoveryRequiredForSystemMutation", admin, "aiosfs.object.write", sys("SYS_POLICY"), nil,
-			[]req{func(r *Request) { r.RecoveryMode = true }, func(r *Request) { r.Class = Read }, func(r *Request) { r.Target = sys("SYS_APPS") }, func(r *Request) { r.FirstBoot = true }}},
+			[]req{func(r *Request) { r.RecoveryMode = true }, func(r *Request) { r.Class = Read }, func(r *Request) { r.Target = sys("SYS_APPS") }, func(r *Request) { r.FirstBoot = true }, func(r *Request) { r.Target.Scope = "" }}},
 		{"ConstitutionalSubstrateRequiresRecovery", admin, "hardware.accept_drift_substrate", Target{}, nil, []req{func(r *Request) { r.RecoveryMode = true }, func(r *Request) { r.Action = "x.do" }}},
 		{"AISystemAdminBlocked", agent, "aiosfs.object.write", sys("SYS_APPS"), func(r *Request) { r.Subject.Capabilities = []string{"system_admin"} },
-			[]req{func(r *Request) { r.Subject.IsAI = false }, func(r *Request) { r.Class = Read }, func(r *Request) { r.Target = sys("SYS_THEMES") }}},
+			[]req{func(r *Request) { r.Subject.IsAI = false }, func(r *Request) { r.Class = Read }, func(r *Request) { r.Target = sys("SYS_THEMES") }, func(r *Request) { r.Target.Scope = "" }}},
 		{"AIInstallInitiationBlocked", agent, "package.install", Target{}, nil, []req{func(r *Request) { r.Subject = human }, func(r *Request) { r.Action = "x.do" }}},
 		{"CrossGroupAccessForbidden", human, "aiosfs.object.write", Target{Scope: "USER", Group: "homelab", User: "bob"}, nil,
 			[]req{func(r *Request) { r.Target.Group = "family" }, func(r *Request) { r.Target.Scope = "SYSTEM" }}},
@@ -172,7 +173,13 @@ actions: [x.do, aiosfs.object.write, aiosfs.object.delete, aiosfs.pointer.rollba
 			[]req{func(r *Request) { r.Subject.Capabilities = []string{"gpu.compute_heavy"} }, func(r *Request) { r.Target.Fields = nil }}},
 		{"hd.secret_raw_read_by_ai", agent, "x.do", Target{}, func(r *Request) { r.RawSecretRead = true }, []req{func(r *Request) { r.RawSecretRead = false }, func(r *Request) { r.Subject = human }}},
 		{"hd.recursive_delete_root", human, "aiosfs.object.delete", Target{Path: "/home"}, func(r *Request) { r.Recursive = true },
-			[]req{func(r *Request) { r.Recursive = false }, func(r *Request) { r.Target.Path = "/home/x" }, func(r *Request) { r.Target.Path = "/aios-x" }}},
+			[]req{func(r *Request) { r.Recursive = false }, func(r *Request) { r.Class = Read }, func(r *Request) { r.Action = "aiosfs.object.write" }, func(r *Request) { r.Target.Path = "/home/x" }, func(r *Request) { r.Target.Path = "/aios-x" }}},
+		{"CompositionZoneForbidden", human, "x.do", Target{Fields: map[string]any{"composition_zone": "CHROME", "surface_kind": "APP_SURFACE"}}, nil,
+			[]req{func(r *Request) { r.Target.Fields = map[string]any{"composition_zone": "CHROME"} }}},
+		{"hd.policy_log_mutation", admin, "aiosfs.object.write", Target{Path: "system/policy/log/2026"}, nil, []req{func(r *Request) { r.Class = Read }, func(r *Request) { r.Target.Path = "system/policy/log-x" }}},
+		{"hd.evidence_log_mutation", human, "aiosfs.object.write", Target{Reserved: "GRP_EVIDENCE"}, nil, []req{func(r *Request) { r.Class = Read }, func(r *Request) { r.Target.Reserved = "GRP_SHARED" }}},
+		{"hd.evidence_log_mutation", human, "aiosfs.object.delete", Target{Path: "evidence/records"}, nil, []req{func(r *Request) { r.Class = Read }, func(r *Request) { r.Target.Path = "evidence-x" }}},
+		{"hd.modify_boot_chain", admin, "aiosfs.object.write", Target{Path: "/boot/grub"}, nil, []req{func(r *Request) { r.RecoveryMode = true }, func(r *Request) { r.Class = Read }, func(r *Request) { r.Target.Path = "/boot-x" }}},
 		{"hd.policy_log_mutation", human, "policy.log.delete", Target{}, nil, []req{func(r *Request) { r.Class = Read }, func(r *Request) { r.Action = "x.do" }}},
 		{"hd.evidence_log_mutation", admin, "evidence.rewrite", sys("SYS_EVIDENCE"), nil, []req{func(r *Request) { r.Class = Read }}},
 		{"hd.disable_policy_kernel", admin, "policy.kernel.disable", Target{}, nil, []req{func(r *Request) { r.Action = "x.do" }}},
@@ -180,6 +187,8 @@ actions: [x.do, aiosfs.object.write, aiosfs.object.delete, aiosfs.pointer.rollba
 		{"hd.modify_boot_chain", admin, "boot.set", Target{}, nil, []req{func(r *Request) { r.RecoveryMode = true }, func(r *Request) { r.Action = "x.do" }}},
 		{"hd.untyped_shell_privileged", human, "x.do", Target{}, func(r *Request) { r.UntypedShell, r.Template.Privileged = true, true },
 			[]req{func(r *Request) { r.UntypedShell = false }, func(r *Request) { r.Template.Privileged = false }}},
+		{"hd.aios_fs_pointer_rollback_on_recovery", human, "aiosfs.pointer.rollback", Target{Reserved: "SYS_RECOVERY", Path: "system/recovery/boot.json"}, nil,
+			[]req{func(r *Request) { r.RecoveryMode = true }, func(r *Request) { r.Action = "x.do" }, func(r *Request) { r.Target.Reserved = "SYS_THEMES" }}},
 		{"hd.privacy_class_downgrade", human, "aiosfs.object.write", home, func(r *Request) {
 			r.Objects = []ObjectFacts{{PrivacyClass: "CLASSIFIED", NewClass: "PUBLIC", LifecycleState: "ACTIVE"}}
 		}, []req{func(r *Request) { r.Objects[0].NewClass = "" }, func(r *Request) { r.Objects[0].PrivacyClass = "PUBLIC" }}},
@@ -189,6 +198,19 @@ actions: [x.do, aiosfs.object.write, aiosfs.object.delete, aiosfs.pointer.rollba
 			mods = append(mods, c.fire)
 		}
 		d := ask(k, c.s, c.action, c.tg, mods...)
+		tried[c.id] = true
+		for i := range hardDenies {
+			if h := &hardDenies[i]; h.code == c.id {
+				fires := h.fires
+				h.fires = func(*Request) bool { return false }
+				if without := ask(k, c.s, c.action, c.tg, mods...); without.ReasonCode == c.id {
+					t.Errorf("%s: denied by something else of that name", c.id)
+				} else if without.Outcome != Allow && len(d.AlsoMatched) == 0 && c.s.ID != admin.ID && c.tg.Reserved == "" && c.tg.Scope == "" {
+					t.Errorf("%s: without it %s, so that the bundle does not allow what it denies", c.id, without.ReasonCode)
+				}
+				h.fires = fires
+			}
+		}
 		if d.Outcome != Deny || d.ReasonCode != c.id || !d.HardDeny || !d.BypassAttempt {
 			t.Errorf("%s: %s %s", c.id, d.Outcome, d.ReasonCode)
 		}
@@ -203,8 +225,8 @@ actions: [x.do, aiosfs.object.write, aiosfs.object.delete, aiosfs.pointer.rollba
 	if d.ReasonCode != "AISystemAdminBlocked" || len(d.AlsoMatched) != 1 || d.AlsoMatched[0] != "AIInstallInitiationBlocked" || len(d.ExtraRecords) != 1 {
 		t.Errorf("%s, also %v, records %v", d.ReasonCode, d.AlsoMatched, d.ExtraRecords)
 	}
-	if len(hardDenies) != 18 {
-		t.Errorf("%d hard denies", len(hardDenies))
+	if len(hardDenies) != 18 || len(tried) != 18 {
+		t.Errorf("%d hard denies, %d of them tried", len(hardDenies), len(tried))
 	}
 }
 
@@ -339,17 +361,6 @@ func TestBudgetsAndFailures(t *testing.T) {
 	hardDenies[0].fires = saved
 	if d.Outcome != Deny || d.ReasonCode != EngineInternal {
 		t.Errorf("a panic: %s %s", d.Outcome, d.ReasonCode)
-	}
-	now := time.Now()
-	k.o.Now = func() time.Time { return now }
-	for i := range maxPerMin + 1 {
-		if err := k.Admit("family:alice"); (err != nil) != (i == maxPerMin) {
-			t.Fatalf("evaluation %d: %v", i, err)
-		}
-	}
-	now = now.Add(time.Minute)
-	if err := k.Admit("family:alice"); err != nil {
-		t.Error(err)
 	}
 }
 
