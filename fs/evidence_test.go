@@ -31,7 +31,7 @@ type memLog struct {
 func newMemLog(n int) *memLog {
 	l := &memLog{files: fstest.MapFS{"log/checkpoint": {Data: []byte("note\n")}, "segments/seg_1/records.bin": {Data: []byte("x")}}}
 	for i := range n {
-		l.rs = append(l.rs, EvidenceRecord{ID: fmt.Sprintf("evr_%026d", i), Type: "POLICY_DECISION", Action: "act_1", Seq: uint64(i), At: time.Now().Add(time.Duration(i-n) * time.Minute), Bytes: []byte(fmt.Sprintf(`{"n":%d}`, i))})
+		l.rs = append(l.rs, EvidenceRecord{ID: fmt.Sprintf("evr_%026d", i), Type: "POLICY_DECISION", Action: "act_1", Seq: uint64(i + 1), At: time.Now().Add(time.Duration(i-n) * time.Minute), Bytes: []byte(fmt.Sprintf(`{"n":%d}`, i))})
 	}
 	return l
 }
@@ -53,10 +53,10 @@ func (l *memLog) Record(id string) (EvidenceRecord, bool) {
 	return rs[0], true
 }
 func (l *memLog) Seq(n uint64) (EvidenceRecord, bool) {
-	if n >= uint64(len(l.rs)) {
+	if n == 0 || n > uint64(len(l.rs)) {
 		return EvidenceRecord{}, false
 	}
-	return l.rs[n], true
+	return l.rs[n-1], true
 }
 func (l *memLog) Size() uint64                     { return uint64(len(l.rs)) }
 func (l *memLog) Payload(id string) ([]byte, bool) { return []byte("{}"), !strings.HasSuffix(id, "0") }
@@ -114,13 +114,19 @@ func TestEvidenceCannotBeChanged(t *testing.T) {
 			t.Errorf("O_CREAT for reading: %v", err)
 		}
 		wantErrno(t, "purged payload", stat(strings.Replace(filepath.Join(filepath.Dir(name), log.rs[10].ID+".json"), "/records/", "/payloads/", 1)), syscall.ENOENT)
-		for _, l := range []string{"by-seq/000/000/003", "by-action/act_1/0004-POLICY_DECISION", "by-type/POLICY_DECISION/" + rec.At.UTC().Format(time.DateOnly)} {
+		for _, l := range []string{"by-seq/000/000/004", "by-action/act_1/0004-POLICY_DECISION", "by-type/POLICY_DECISION/" + rec.At.UTC().Format(time.DateOnly)} {
 			p := filepath.Join(dir, l)
 			if st, err := os.Stat(p); err != nil {
 				t.Errorf("%s: %v", l, err)
 			} else if st.Mode().IsRegular() && get(t, p) != string(rec.Bytes) {
 				t.Errorf("%s leads elsewhere", l)
 			}
+		}
+		if all, err := os.ReadDir(dir + "/by-seq/000/000"); err != nil || len(all) != 20 || all[0].Name() != "001" || all[19].Name() != "020" {
+			t.Errorf("by-seq lists %v, %v; want 001 to 020", all, err)
+		}
+		if get(t, dir+"/by-seq/000/000/020") != string(log.rs[19].Bytes) {
+			t.Error("the newest record is not at its number")
 		}
 		if get(t, dir+"/log/checkpoint") != "note\n" || get(t, dir+"/head") != "size 20\n" {
 			t.Error("the log's own files")

@@ -97,7 +97,7 @@ type Views interface {
 type Evidence interface {
 	// Record finds a record by id; the bytes are exactly the hashed ones.
 	Record(id string) (EvidenceRecord, bool)
-	// Seq finds a record by its position.
+	// Seq finds a record by its sequence number; the first is 1, the last Size().
 	Seq(n uint64) (EvidenceRecord, bool)
 	// Size is the number of records.
 	Size() uint64

@@ -212,7 +212,7 @@ func (e *evidenceTree) seqs(digits []string) *treeDir {
 	}
 	entry := func(c *call, i uint64) (vnode, bool) {
 		pos := (base*1000 + i) * width
-		if pos >= e.log.Size() {
+		if size := e.log.Size(); pos > size || size == 0 { // the first is number 1 (S3.1 §19.1)
 			return nil, false
 		}
 		name := fmt.Sprintf("%03d", i)
@@ -228,7 +228,7 @@ func (e *evidenceTree) seqs(digits []string) *treeDir {
 	d := e.dir(rest, func(c *call) ([]vent, error) {
 		var es []vent
 		for i := range uint64(1000) {
-			if (base*1000+i)*width >= e.log.Size() {
+			if (base*1000+i)*width > e.log.Size() {
 				break
 			}
 			if v, ok := entry(c, i); ok {

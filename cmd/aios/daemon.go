@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,7 +19,6 @@ import (
 	"github.com/ai-os-dot-net/aios/fs/namespace"
 	"github.com/ai-os-dot-net/aios/objects"
 	"github.com/ai-os-dot-net/aios/policy"
-	"github.com/ai-os-dot-net/aios/policy/bundle"
 )
 
 // daemon is everything behind one mount. The parts are opened from the bottom up and
@@ -33,6 +31,7 @@ type daemon struct {
 	store   *objects.Store
 	ids     *identities
 	kernel  *policy.Kernel
+	bundle  *bundleFiles
 	server  *aiosfs.Server
 	runtime *agents.Runtime
 	first   bool
@@ -96,86 +95,14 @@ func (d *daemon) open(ctx context.Context) error {
 	if d.ids, err = openIdentities(ctx, d.store, idKey, d.cfg.GIDBase); err != nil {
 		return err
 	}
-	b, err := d.openPolicy()
-	if err != nil {
-		return err
-	}
-	host, _ := os.Hostname() // an empty one only makes system.host_id unset
-	d.kernel, err = policy.New(policy.Options{Bundle: b, HostID: host})
-	return err
-}
-
-// openPolicy loads the policy bundle of the state directory, and makes and signs the
-// default one at the first start. One that does not hold leaves the kernel degraded:
-// it then denies what is not denied already, and says so.
-func (d *daemon) openPolicy() (*bundle.Bundle, error) {
-	root, err := key(d.cfg.State, "policy-root")
-	if err != nil {
-		return nil, err
-	}
-	publisher, err := key(d.cfg.State, "policy-publisher")
-	if err != nil {
-		return nil, err
-	}
-	dir := filepath.Join(d.cfg.State, "policy")
-	if _, err := os.Stat(filepath.Join(dir, "manifest.json")); errors.Is(err, fs.ErrNotExist) {
-		if err := writeDefaultPolicy(dir, root, publisher); err != nil {
-			return nil, fmt.Errorf("make the default policy: %w", err)
-		}
-	}
-	b, err := bundle.Load(os.DirFS(dir), bundle.Trust{Root: root.Public().(ed25519.PublicKey), Publisher: publisher.Public().(ed25519.PublicKey)}, policy.HardDenyIDs())
-	if err != nil {
-		d.logger.Error("the policy bundle does not hold: everything is denied", "error", err, "dir", dir)
-		return nil, nil
-	}
-	return b, nil
-}
-
-func writeDefaultPolicy(dir string, root, publisher ed25519.PrivateKey) error {
-	src := bundle.Default()
-	files := map[string][]byte{}
-	err := fs.WalkDir(src, ".", func(name string, e fs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		files[name], err = fs.ReadFile(src, name)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	sigs, err := bundle.Sign(src, root, publisher)
-	if err != nil {
-		return err
-	}
-	for name, b := range sigs {
-		files[name] = b
-	}
-	names := make([]string, 0, len(files))
-	for name := range files {
-		names = append(names, name)
-	}
-	// The manifest comes last: without it the next start begins anew.
-	sort.Slice(names, func(i, j int) bool {
-		return names[j] == "manifest.json" || names[i] != "manifest.json" && names[i] < names[j]
-	})
-	for _, name := range names {
-		file := filepath.Join(dir, name)
-		if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-			return err
-		}
-		if err := writeSynced(file, files[name], 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	return d.openPolicy(ctx)
 }
 
 // mount puts the tree into place.
 func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 	o := aiosfs.Options{
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger},
-		Evidence: evidenceSide{d.log, filepath.Join(d.cfg.State, "evidence")}, Policy: policySide{d}, Agents: agentsSide{d}, Apps: appsSide{},
+		Evidence: evidenceSide{d.log, filepath.Join(d.cfg.State, "evidence")}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
 		Health: d.health, Status: d.status, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Debug: m.debug, Logger: d.logger,
 	}
 	if err := d.startRuntime(ctx, &o); err != nil {
@@ -194,6 +121,7 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		return err
 	}
 	d.server = server
+	d.watchPolicy(ctx)
 	debug.SetGCPercent(gcPercent)
 	idle, stop := context.WithCancel(ctx)
 	go trimMemory(idle)
@@ -230,13 +158,6 @@ func (d *daemon) status() map[string]any {
 		m["free_bytes"] = st.Available * uint64(st.BlockSize)
 	}
 	return m
-}
-
-// policySide is policy/: the bundle in force, as files.
-type policySide struct{ d *daemon }
-
-func (p policySide) List(ctx context.Context, c aiosfs.Caller, dir string) ([]aiosfs.Entry, error) {
-	return hostFiles(filepath.Join(p.d.cfg.State, "policy"), dir)
 }
 
 // hostFiles shows a small directory of the host, without following links.

@@ -12,7 +12,7 @@ import (
 
 func policyCommand() *cobra.Command {
 	c := &cobra.Command{Use: "policy", Short: "Ask the policy kernel, without doing anything"}
-	c.AddCommand(policyCheck(), policyExplain())
+	c.AddCommand(policyCheck(), policyExplain(), policyLint(), policySign())
 	return c
 }
 
