@@ -1,0 +1,171 @@
+package objects
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+)
+
+// Close closes the handle; the last writer's makes a version of what was written.
+func (h *Handle) Close(ctx context.Context) error {
+	if h.closed.Swap(true) {
+		return nil
+	}
+	s, n := h.s, h.n
+	var err error
+	if h.write {
+		n.io.Lock()
+		s.mu.Lock()
+		n.writers--
+		last := n.writers == 0
+		if last && n.draft == nil {
+			s.installEmpty(n)
+		}
+		s.mu.Unlock()
+		if last && n.draft != nil {
+			err = s.publish(ctx, n)
+		}
+		n.io.Unlock()
+	}
+	s.mu.Lock()
+	n.refs--
+	if n.refs == 0 && n.content != nil && n.draft == nil {
+		err = errors.Join(err, n.content.Close())
+		n.content = nil
+	}
+	s.reap(n)
+	s.mu.Unlock()
+	return err
+}
+
+// publish turns a file's draft into a version; n.io is held for writing.
+func (s *Store) publish(ctx context.Context, n *node) error {
+	d := n.draft
+	s.mu.Lock()
+	gone := n.nlink == 0
+	s.mu.Unlock()
+	if gone {
+		return nil // nobody can open it again; the draft serves the readers that are left
+	}
+	if !d.Dirty() {
+		s.mu.Lock()
+		s.dropDraft(n)
+		s.mu.Unlock()
+		return d.Drop()
+	}
+	if b, ok := d.Memory(); ok {
+		return s.publishBytes(ctx, n, b, false)
+	}
+	// The epoch that names the file syncs it; closing does not wait for the disk.
+	if err := d.Flatten(ctx); err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	s.at("close: flattened")
+	p := prepared{size: d.Size(), staging: d.Staging()}
+	s.mu.Lock()
+	blocks := d.Blocks()
+	err := s.install(n, p)
+	n.blocks = blocks
+	if err == nil {
+		s.dropDraft(n) // with the version: no epoch may hold both
+	}
+	s.mu.Unlock()
+	s.at("close: installed")
+	if err != nil {
+		return err
+	}
+	return d.Release()
+}
+
+// publishBytes makes a version of a small draft; keep leaves the draft open.
+func (s *Store) publishBytes(ctx context.Context, n *node, b []byte, keep bool) error {
+	p, err := s.prepareBytes(ctx, b)
+	if err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	d := n.draft
+	s.mu.Lock()
+	err = s.install(n, p)
+	switch {
+	case err != nil:
+	case keep:
+		n.draftSaved = n.writes
+	default:
+		s.dropDraft(n)
+	}
+	s.mu.Unlock()
+	if err != nil || keep {
+		return err
+	}
+	return d.Drop()
+}
+
+// install makes prepared content the current version of a file; s.mu is held. The
+// same bytes as the current version's make none.
+func (s *Store) install(n *node, p prepared) error {
+	o, err := s.editObject(n.object)
+	if err != nil {
+		return err
+	}
+	s.touch(n)
+	n.size = p.size
+	if p.staging == "" {
+		n.blocks = (p.size + 511) / 512
+	}
+	n.inode.clearDraft()
+	n.versioned = s.o.Now()
+	if old, err := s.version(o.id, o.current); err == nil && !p.hash.IsZero() && old.hash == p.hash {
+		n.inode.version = old.id
+		return nil
+	}
+	c := n.lastCred
+	w := s.workOf(c)
+	before := o.current
+	v := s.addVersion(o, p, c, w.id, "")
+	w.moves++
+	w.writes = append(w.writes, write{o.id, v.id, before, hashText(v)})
+	n.inode.version = v.id
+	s.open.change.Inos = append(s.open.change.Inos, n.ino)
+	return nil
+}
+
+// installEmpty gives a file that was never written, but continues an object with content,
+// the version that says so; s.mu is held.
+func (s *Store) installEmpty(n *node) {
+	if !n.inode.version.IsZero() || n.nlink == 0 || !isRegular(n.mode) || s.writable() != nil {
+		return
+	}
+	if o, err := s.object(n.object); err != nil || o.current.IsZero() {
+		return
+	}
+	if err := s.install(n, prepared{hash: blob.Sum(nil), inline: []byte{}, isInline: true}); err != nil {
+		s.o.Logger.Error("an empty file has no version", "inode", n.ino, "error", err)
+	}
+}
+
+// dropDraft forgets that a file has a draft; s.mu and n.io are held.
+func (s *Store) dropDraft(n *node) {
+	n.draft = nil
+	delete(s.drafts, n)
+}
+
+// closeDrafts makes versions of what is still open when the store closes.
+func (s *Store) closeDrafts() error {
+	s.mu.Lock()
+	var open []*node
+	for n := range s.drafts {
+		open = append(open, n)
+	}
+	s.mu.Unlock()
+	var err error
+	for _, n := range open {
+		n.io.Lock()
+		if n.draft != nil {
+			err = errors.Join(err, s.publish(context.Background(), n))
+		}
+		n.io.Unlock()
+	}
+	return err
+}

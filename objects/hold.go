@@ -1,0 +1,96 @@
+package objects
+
+import (
+	"golang.org/x/sys/unix"
+)
+
+// evict forgets clean inodes that nobody holds, the least recently used first.
+func (s *Store) evict() {
+	for e := s.idle.Back(); s.idle.Len() > s.o.CacheNodes && e != nil; {
+		n := e.Value.(*node)
+		prev := e.Prev()
+		if n.refs == 0 && n.dirty == nil && n.draft == nil && n.content == nil && (s.committing == nil || s.committing.inodes[n.ino] == nil) {
+			s.idle.Remove(e)
+			n.element = nil
+			delete(s.nodes, n.ino)
+		} else {
+			s.idle.MoveToFront(e)
+			if e == s.idle.Back() {
+				return
+			}
+		}
+		e = prev
+	}
+}
+
+// Ref tells the store that the kernel (or anybody) holds the inode; Forget lets n
+// such holds go. An inode that is unlinked lives as long as it is held.
+func (s *Store) Ref(ino Ino) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n, err := s.node(ino); err == nil {
+		n.refs++
+	}
+}
+
+// Forget is described at Ref.
+func (s *Store) Forget(ino Ino, n uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if nd := s.nodes[ino]; nd != nil {
+		nd.refs -= int(min(n, uint64(nd.refs)))
+		s.reap(nd)
+	}
+}
+
+// reap removes an inode that has neither a name nor a holder.
+func (s *Store) reap(n *node) {
+	if n.nlink != 0 || n.refs != 0 {
+		return
+	}
+	if s.writable() != nil {
+		return
+	}
+	s.open.puts[string(inoKey(n.ino))] = nil
+	s.open.puts[string(orphanKey(n.ino))] = nil
+	delete(s.open.inodes, n.ino)
+	if n.element != nil {
+		s.idle.Remove(n.element)
+		n.element = nil
+	}
+	delete(s.nodes, n.ino)
+	if n.content != nil {
+		n.content.Close()
+		n.content = nil
+	}
+	if n.draft != nil {
+		delete(s.drafts, n)
+		// An earlier epoch may name the staging file: it goes when this one is durable.
+		if id := n.draft.Staging(); id != "" {
+			s.open.gone = append(s.open.gone, id)
+		}
+		if err := n.draft.Release(); err != nil {
+			s.o.Logger.Warn("a draft could not be closed", "error", err)
+		}
+		n.draft = nil
+	}
+}
+
+// StatFS is the file system's room, of the disk below.
+type StatFS struct {
+	BlockSize               uint32
+	Blocks, Free, Available uint64
+	Files, FilesFree        uint64
+}
+
+// StatFS reports the disk under the store; files are bounded by it as well.
+func (s *Store) StatFS() (StatFS, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.o.Dir, &st); err != nil {
+		return StatFS{}, err
+	}
+	s.mu.Lock()
+	used := uint64(s.nextIno)
+	s.mu.Unlock()
+	return StatFS{uint32(st.Bsize), st.Blocks, st.Bfree, st.Bavail, used + st.Ffree, st.Ffree}, nil
+}

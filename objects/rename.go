@@ -1,0 +1,260 @@
+package objects
+
+import (
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Rename moves a name, within one scope. A file renamed over another continues the
+// other's object: its history, labels and class (filesystem.md §8, atomic replace).
+func (s *Store) Rename(c Cred, op Ino, oname string, np Ino, nname string, flags uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rename(c, op, oname, np, nname, flags)
+}
+
+func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags uint32) error {
+	if err := checkName(nname); err != nil {
+		return err
+	}
+	if flags&^(RenameNoReplace|RenameExchange) != 0 || flags == RenameNoReplace|RenameExchange {
+		return ErrInvalid
+	}
+	from, n, err := s.bound(op, oname)
+	if err != nil {
+		return err
+	}
+	to, err := s.dir(np)
+	if err != nil {
+		return err
+	}
+	if to.nlink == 0 {
+		return ErrNotFound
+	}
+	d, exists, err := s.dent(np, nname)
+	if err != nil {
+		return err
+	}
+	if from.scope != to.scope || n.scope != to.scope {
+		return ErrCrossScope
+	}
+	if isDir(n.mode) && s.within(to, n.ino) {
+		return ErrInvalid
+	}
+	if !exists {
+		if flags == RenameExchange {
+			return ErrNotFound
+		}
+		if isRegular(n.mode) {
+			if old := s.takeRecent(c, np, nname); !old.IsZero() && old != n.object {
+				s.absorb(c, n, old)
+			}
+		}
+		s.move(from, to, n, oname, nname)
+		return nil
+	}
+	t, err := s.node(d.ino)
+	if err != nil {
+		return err
+	}
+	switch {
+	case flags == RenameNoReplace:
+		return ErrExist
+	case t == n && flags == 0:
+		return nil // two names of one file: POSIX says that nothing happens
+	case flags == RenameExchange:
+		if t.scope != from.scope {
+			return ErrCrossScope
+		}
+		if isDir(t.mode) && s.within(from, t.ino) {
+			return ErrInvalid
+		}
+		s.exchange(from, to, n, t, oname, nname)
+		return nil
+	case isDir(t.mode) && !isDir(n.mode):
+		return ErrIsDir
+	case !isDir(t.mode) && isDir(n.mode):
+		return ErrNotDir
+	case isDir(t.mode):
+		if !s.emptyDir(t.ino) {
+			return ErrNotEmpty
+		}
+		s.removeDir(c, to, t, nname)
+		s.move(from, to, n, oname, nname)
+		return nil
+	}
+	lineage := isRegular(n.mode) && isRegular(t.mode) && t.nlink == 1
+	object := t.object
+	s.unbind(c, to, t, nname)
+	delete(s.recent, recentKey{np, nname})
+	if lineage {
+		s.absorb(c, n, object)
+	}
+	s.move(from, to, n, oname, nname)
+	return nil
+}
+
+// within says whether dir lies in the directory ino, or is it.
+func (s *Store) within(dir *node, ino Ino) bool {
+	for dir.ino != ino {
+		if dir.ino == RootIno {
+			return false
+		}
+		p, err := s.node(dir.parent)
+		if err != nil {
+			return false
+		}
+		dir = p
+	}
+	return true
+}
+
+func (s *Store) move(from, to, n *node, oname, nname string) {
+	now := s.o.Now()
+	s.setDent(from.ino, oname, dent{})
+	s.setDent(to.ino, nname, dent{n.ino, n.mode & unix.S_IFMT})
+	for _, d := range []*node{from, to} {
+		s.touch(d)
+		d.mtime, d.ctime = now, now
+	}
+	s.rebind(n, from.ino, oname, to.ino, nname)
+	if isDir(n.mode) && from != to {
+		from.nlink--
+		to.nlink++
+	}
+	s.changed(from.ino, oname)
+	s.changed(to.ino, nname)
+}
+
+// rebind tells an inode that one of its names has moved.
+func (s *Store) rebind(n *node, dir Ino, name string, newDir Ino, newName string) {
+	s.touch(n)
+	n.ctime = s.o.Now()
+	if n.nlink > 1 && !isDir(n.mode) {
+		s.open.puts[string(linkKey(n.ino, dir, name))] = nil
+		s.open.puts[string(linkKey(n.ino, newDir, newName))] = []byte{}
+	}
+	if n.parent == dir && n.name == name {
+		n.parent, n.name = newDir, newName
+		if o, err := s.editObject(n.object); err == nil && o.name != newName {
+			o.name = newName
+		}
+	}
+}
+
+func (s *Store) exchange(from, to, n, t *node, oname, nname string) {
+	now := s.o.Now()
+	s.setDent(from.ino, oname, dent{t.ino, t.mode & unix.S_IFMT})
+	s.setDent(to.ino, nname, dent{n.ino, n.mode & unix.S_IFMT})
+	for _, d := range []*node{from, to} {
+		s.touch(d)
+		d.mtime, d.ctime = now, now
+	}
+	s.rebind(n, from.ino, oname, to.ino, nname)
+	s.rebind(t, to.ino, nname, from.ino, oname)
+	if from != to {
+		if isDir(n.mode) {
+			from.nlink--
+			to.nlink++
+		}
+		if isDir(t.mode) {
+			to.nlink--
+			from.nlink++
+		}
+	}
+	s.changed(from.ino, oname)
+	s.changed(to.ino, nname)
+}
+
+// absorb lets the object `keep` go on under n: n's content becomes its next version,
+// n's own object retires into it (filesystem.md §8, atomic replace).
+func (s *Store) absorb(c Cred, n *node, keep ID) {
+	own, err := s.editObject(n.object)
+	if err != nil {
+		return
+	}
+	o, err := s.editObject(keep)
+	if err != nil || o.kind != own.kind {
+		return
+	}
+	s.touch(n)
+	before := o.current
+	if v, err := s.version(own.id, own.current); err == nil {
+		v.parent = before
+		s.open.puts[string(verKey(own.id, v.id))] = nil
+		v.object = o.id
+		s.putVersion(v)
+		o.rollback, o.current = before, v.id
+		w := s.workOf(c)
+		w.moves++
+		w.writes = append(w.writes, write{o.id, v.id, before, hashText(v)})
+		s.seal.moved(v)
+	}
+	o.privacy = max(o.privacy, own.privacy)
+	if len(own.labels) > 0 {
+		o.labels = own.labels
+	}
+	o.life, o.retiredAt, o.ino = Active, time.Time{}, n.ino
+	s.open.puts[string(trashKey(o.id))] = nil
+	own.life, own.retiredAt, own.absorbedBy = Retired, s.o.Now(), o.id
+	n.object = o.id
+	if n.writers == 0 && n.draft == nil {
+		n.lastCred = c
+		s.installEmpty(n)
+	}
+}
+
+func hashText(v *version) string {
+	if v.hash.IsZero() {
+		return ""
+	}
+	return v.hash.String()
+}
+
+type link struct {
+	dir  Ino
+	name string
+}
+
+// links lists a file's names when it has several.
+func (s *Store) links(n *node) []link {
+	prefix := linkPrefix(n.ino)
+	seen := map[string]bool{}
+	var keys []string
+	for _, ov := range []*overlay{s.open, s.committing} {
+		if ov == nil {
+			continue
+		}
+		for k, v := range ov.puts {
+			if strings.HasPrefix(k, string(prefix)) && !seen[k] {
+				seen[k] = true
+				if v != nil {
+					keys = append(keys, k)
+				}
+			}
+		}
+	}
+	for k := range s.view.ScanKeys(prefix, nil, false) {
+		if !seen[string(k)] {
+			keys = append(keys, string(k))
+		}
+	}
+	var list []link
+	for _, k := range keys {
+		rest := []byte(k[len(prefix):])
+		if len(rest) > 8 {
+			list = append(list, link{Ino(beUint64(rest)), string(rest[8:])})
+		}
+	}
+	return list
+}
+
+func beUint64(b []byte) uint64 {
+	var v uint64
+	for _, x := range b[:8] {
+		v = v<<8 | uint64(x)
+	}
+	return v
+}
