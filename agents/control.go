@@ -188,9 +188,16 @@ func (rt *Runtime) answer(ctx context.Context, l *tracked, text string) error {
 
 // cancel ends what has not begun (S0.1 T5).
 func (rt *Runtime) cancel(l *tracked) error {
+	l.mu.Lock()
+	abort := l.abort
+	l.mu.Unlock()
+	if abort != nil {
+		abort() // what git does outside the tree can be broken off
+		return nil
+	}
 	return rt.step(l, func(c *change) error {
 		if c.r.Terminal() {
-			return errNothing
+			return fmt.Errorf("it is over (%s): %w", c.r.State(), ErrInvalid)
 		}
 		f := &Failure{Code: "Cancelled", Message: "cancelled by its submitter"}
 		if len(c.r.Actions) == 0 {

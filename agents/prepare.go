@@ -38,17 +38,34 @@ func (rt *Runtime) prepareGroup(l *tracked, group int) (ready map[string]adapter
 		return nil, false, err
 	}
 	ready = map[string]adapter.Prepared{}
+	ctx, abort := context.WithCancel(rt.ctx)
+	defer abort()
+	l.mu.Lock()
+	l.abort = abort
+	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.abort = nil
+		l.mu.Unlock()
+	}()
 	r := l.now()
 	for _, a := range r.group(group) {
 		x, ok := rt.kinds[a.Step.Action].adapter.(adapter.Preparer)
 		if !ok || a.State != Executing {
 			continue
 		}
-		p, failure := rt.prepare(x, r, a)
+		p, failure := rt.prepare(ctx, x, r, a)
 		if failure != nil {
 			rt.letGo(ready)
+			f := executionFailure(failure)
+			if rt.ctx.Err() != nil {
+				return nil, false, rt.ctx.Err() // the runtime stops: the next start finds it EXECUTING
+			}
+			if ctx.Err() != nil {
+				f = &Failure{Code: "Cancelled", Message: "cancelled by its submitter"}
+			}
 			return nil, false, rt.step(l, func(c *change) error {
-				rt.failExecution(c, c.r.action(a.ID), executionFailure(failure))
+				rt.failExecution(c, c.r.action(a.ID), f)
 				return nil
 			})
 		}
@@ -71,13 +88,13 @@ func (rt *Runtime) needsPreparing(r *Run, group int) bool {
 }
 
 // prepare calls the adapter; a panic of it is a failure of the action.
-func (rt *Runtime) prepare(x adapter.Preparer, r *Run, a *Action) (p adapter.Prepared, err error) {
+func (rt *Runtime) prepare(ctx context.Context, x adapter.Preparer, r *Run, a *Action) (p adapter.Prepared, err error) {
 	defer func() {
 		if e := recover(); e != nil {
 			err = adapter.Fail("AdapterCrashed", "the adapter panicked: %v", e)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(rt.ctx, rt.kinds[a.Step.Action].kind.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, rt.kinds[a.Step.Action].kind.Timeout)
 	defer cancel()
 	return x.Prepare(ctx, rt.adapterRequest(r, a))
 }

@@ -108,6 +108,7 @@ type tracked struct {
 	changed chan struct{} // closed when run is replaced
 	driving bool
 	again   bool
+	abort   func()           // breaks off what is being prepared; guarded by mu
 	undone  map[int][]func() // by group; guarded by Runtime.execLock
 }
 
