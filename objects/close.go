@@ -51,9 +51,16 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 	}
 	if !d.Dirty() {
 		s.mu.Lock()
+		if n.inode.drafted { // an epoch has it, with its staging file
+			s.touch(n)
+			n.inode.clearDraft()
+		}
+		if id := d.Staging(); id != "" {
+			s.open.gone = append(s.open.gone, id)
+		}
 		s.dropDraft(n)
 		s.mu.Unlock()
-		return d.Drop()
+		return d.Release()
 	}
 	if b, ok := d.Memory(); ok {
 		return s.publishBytes(ctx, n, b, false)

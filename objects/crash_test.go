@@ -352,35 +352,42 @@ func (c *crashRig) findState(t *testing.T, what string, got *model, seed uint64,
 			c.pasts = append(c.pasts, pastState{ts, p})
 		}
 	}
-	var first []string
+	var all []string
 	for k, state := range states {
-		if diff := differs(got, state, laterBytes(states[k:])); len(diff) == 0 {
-			return
-		} else if first == nil || len(diff) < len(first) {
-			first = append(diff, fmt.Sprintf("(compared with step %d)", acked+k))
-		}
-	}
-	t.Fatalf("%s: the tree is of no step from %d to %d; nearest:\n%s\nsteps:\n%s", what, acked, done, strings.Join(first, "\n"), strings.Join(steps[max(0, len(steps)-40):], "\n"))
-}
-
-// laterBytes are the contents that a staged draft of the first state has in it and later.
-func laterBytes(states []*model) map[string][][]byte {
-	later := map[string][][]byte{}
-	states[0].walk(func(p string, n *mnode) {
-		if !n.staged {
+		diff := differs(got, state, laterBytes(states[k:]))
+		if len(diff) == 0 {
 			return
 		}
-		for h, o := range states[0].open {
-			if o != n {
-				continue
-			}
-			for _, s := range states[1:] {
-				if k := s.open[h]; k != nil && k.staged {
-					later[p] = append(later[p], k.data)
-				} else {
-					break
+		all = append(all, fmt.Sprintf("step %d:\n  %s", acked+k, strings.Join(diff, "\n  ")))
+		for _, d := range diff { // which state has what is there?
+			p, _, _ := strings.Cut(d, ": ")
+			if gn := got.find(p); gn != nil {
+				for j, other := range states {
+					if on := other.find(p); on != nil && bytes.Equal(on.data, gn.data) {
+						all = append(all, fmt.Sprintf("  (%s has the bytes of step %d)", p, acked+j))
+					}
 				}
 			}
+		}
+	}
+	t.Fatalf("%s: the tree is of no step from %d to %d:\n%s\nsteps:\n%s", what, acked, done, strings.Join(all, "\n"), strings.Join(steps[max(0, len(steps)-60):], "\n"))
+}
+
+// laterBytes are the contents that a staged draft of the first state has in later ones,
+// through whatever handle they were written.
+func laterBytes(states []*model) map[string][][]byte {
+	byDraft := map[*int][][]byte{}
+	for _, s := range states[1:] {
+		for _, n := range s.open {
+			if n.drafts != nil {
+				byDraft[n.drafts] = append(byDraft[n.drafts], n.data)
+			}
+		}
+	}
+	later := map[string][][]byte{}
+	states[0].walk(func(p string, n *mnode) {
+		if n.staged {
+			later[p] = byDraft[n.drafts]
 		}
 	})
 	return later

@@ -38,6 +38,7 @@ type mnode struct {
 	writers       int
 	draft, staged bool
 	sum           string // of data; "" when it changed
+	drafts        *int   // names the draft: the same in later states for as long as it is open
 }
 
 func newModel() *model {
@@ -257,10 +258,13 @@ func (n *mnode) set(data []byte) {
 	if len(n.data) > blob.MemoryLimit || len(data) > blob.MemoryLimit {
 		n.staged = n.draft
 	}
+	if n.draft && n.drafts == nil {
+		n.drafts = new(int)
+	}
 	n.data, n.sum = data, ""
 }
 
-func (n *mnode) published() { n.draft, n.staged = false, false }
+func (n *mnode) published() { n.draft, n.staged, n.drafts = false, false, nil }
 
 func (m *model) do(s step) {
 	switch s.op {

@@ -363,3 +363,56 @@ func TestRefusedEvidenceRefusesTheTransaction(t *testing.T) {
 		}
 	}
 }
+
+// A draft that changed nothing, but was in an epoch, is gone from the records when it is
+// closed: nothing names its staging file any more.
+func TestCleanDraftLeavesNothingBehind(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	for _, size := range []int64{100, 300_000} {
+		put(t, s, RootIno, "f", strings.Repeat("x", int(size)))
+		if err := s.SyncAll(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		a, err := s.Lookup(RootIno, "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := s.OpenFile(alice, a.Ino, unix.O_RDWR)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.SetAttr(alice, a.Ino, SetAttr{Size: &size}); err != nil { // the size that it has
+			t.Fatal(err)
+		}
+		if err := h.Sync(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.commit(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		b, err := s.get(inoKey(a.Ino))
+		s.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := decodeInode(b); err != nil || n.drafted || n.staging != "" {
+			t.Errorf("%d bytes: the record still has a draft: %v, %+v", size, err, n)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir)
+	defer s.Close()
+	if got := get(t, s, RootIno, "f"); len(got) != 300_000 {
+		t.Errorf("%d bytes", len(got))
+	}
+	if names, err := s.blobs.ListStaging(); err != nil || len(names) > 0 {
+		t.Errorf("staging: %v, %v", names, err)
+	}
+}
