@@ -170,3 +170,46 @@ func TestActions96_AgentsPropose(t *testing.T) {
 		t.Errorf("the same as a goal: %s", s)
 	}
 }
+
+// The closed codes of what is wrong with an envelope; policy is not asked, nothing happens.
+func TestActions2To5_Envelopes(t *testing.T) {
+	p := newPeople(t)
+	good := intent("r", "id: a\naction: aiosfs.object.write\ntarget: {path: x}\nparams: {content: c}")
+	for i, c := range []struct{ item, code, doc string }{
+		{"actions-2", "MissingReason", strings.Replace(good, "reason: r", `reason: ""`, 1)},
+		{"actions-2", "EnvelopeMalformed", strings.Replace(good, "reason: r", "reason: "+strings.Repeat("r", 1025), 1)},
+		{"actions-4", "SchemaVersionUnsupported", strings.Replace(good, "v1alpha1", "v2", 1)},
+		{"actions-4", "EnvelopeMalformed", good + "\nbogus: 1"},
+		{"actions-4", "EnvelopeMalformed", good + "\nmode: MAYBE"},
+		{"actions-5", "InvalidIdempotencyKey", good + "\nidempotency_key: \"\""},
+		{"actions-5", "InvalidIdempotencyKey", good + "\nidempotency_key: " + strings.Repeat("k", 129)},
+	} {
+		name := fmt.Sprint("e", i)
+		_, _ = p.as(aliceUID, "cat > $M/intents/"+name+" <<'EOF_DOC'\n"+c.doc+"\nEOF_DOC")
+		e := p.ok(aliceUID, "cat $M/intents/"+name+".d/error.json; ls $M/intents/"+name+".d/evidence 2>/dev/null; true")
+		if !strings.Contains(e, `"`+c.code+`"`) || strings.Contains(e, "POLICY_DECISION") {
+			t.Errorf("%s: want %s: %s", c.item, c.code, e)
+		}
+	}
+	if out := p.ok(aliceUID, "ls $M/self/home"); out != "" {
+		t.Errorf("something happened: %s", out)
+	}
+	t.Log("proves: actions-2 actions-4 actions-5")
+}
+
+// By kind and label, the newest five: at most five, in order (S2.1).
+func TestF40_NewestFive(t *testing.T) {
+	t.Log("proves: F-40")
+	p := newPeople(t)
+	p.ok(aliceUID, `ls $M/self/ > /dev/null; for i in 1 2 3 4 5 6 7 8; do echo $i > $M/self/home/n$i; sleep 0.02
+		[ $i = 4 ] || python3 -c 'import os,sys; os.setxattr(sys.argv[1],"user.xdg.tags",b"hike")' $M/self/home/n$i; done; sleep 2.5`)
+	out := p.ok(aliceUID, p.bin+` find --mount $M --json 'from objects where kind = "FILE" and labels contains "hike" order by created_at desc limit 5'`)
+	var names []string
+	for _, part := range strings.Split(out, `"path": "`)[1:] {
+		path, _, _ := strings.Cut(part, `"`)
+		names = append(names, path[strings.LastIndexByte(path, '/')+1:])
+	}
+	if want := []string{"n8", "n7", "n6", "n5", "n3"}; !slices.Equal(names, want) {
+		t.Errorf("%v, want %v: %s", names, want, out)
+	}
+}

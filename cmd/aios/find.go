@@ -45,7 +45,7 @@ func findCommand() *cobra.Command {
 					return fail(exitUsage, "a query is a path here: between two `/` it has 1 to 255 bytes, and neither `.` nor `..`")
 				}
 			}
-			entries, err := os.ReadDir(dir)
+			entries, err := inOrder(dir)
 			if errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.ENOENT) {
 				return fail(exitUsage, "%s", firstOf(t.read("views", "query", ".error"), "the query does not parse"))
 			}
@@ -83,4 +83,14 @@ func firstOf(words ...string) string {
 		}
 	}
 	return ""
+}
+
+// inOrder lists a directory as it gives its entries: a query's view has the query's order.
+func inOrder(dir string) ([]os.DirEntry, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return f.ReadDir(-1)
 }
