@@ -2,7 +2,6 @@ package agents
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"github.com/ai-os-dot-net/aios/agents/plan"
 	"github.com/ai-os-dot-net/aios/evidence/record"
 	"github.com/ai-os-dot-net/aios/objects"
-	"github.com/ai-os-dot-net/aios/policy"
 )
 
 // advance makes the next durable step of a run; false when it waits or is over.
@@ -81,42 +79,6 @@ func (rt *Runtime) adapterRequest(r *Run, a *Action) adapter.Request {
 		}
 	}
 	return q
-}
-
-// preDispatch is the eight checks of S10.1 §6.1 as far as a binding, a bundle and
-// a sandbox are involved; nil when the action may run.
-func (rt *Runtime) preDispatch(c *change, a *Action) *Failure {
-	hash, err := a.Step.Request(c.r.By.Subject.ID, c.r.Plan.Reason, environment).Hash()
-	if err != nil || hash != a.RequestHash || a.Decision == nil || a.Decision.RequestHash != hash {
-		c.emit(record.EmitterRuntime, record.BindingVoidedActionRevised, a, map[string]any{"was": a.RequestHash, "is": hash})
-		return &Failure{Code: "BINDING_VOIDED_ACTION_REVISED", Message: "the action is not the one that was decided on"}
-	}
-	if c.r.Plan.Mode != plan.Simulate && rt.d.Kernel.Info().BundleVersion != a.Decision.BundleVersion {
-		d, f := rt.ask(c, a, func(q policy.Request) policy.Decision { return rt.d.Kernel.Simulate(rt.ctx, q) })
-		if f != nil || d.Outcome == policy.Deny || d.Outcome == policy.RequireApproval && a.Approval == nil {
-			return &Failure{Code: "BINDING_EXPIRED", Message: "the policy changed, and does not allow this any more"}
-		}
-	}
-	if a.Approval != nil {
-		if err := a.Approval.Consume(a.RequestHash, rt.d.ApprovalKey.Public().(ed25519.PublicKey), c.now); err != nil {
-			return &Failure{Code: "BINDING_EXPIRED", Message: err.Error()}
-		}
-		c.emit(record.EmitterApproval, record.ApprovalConsumed, a, map[string]any{"approval_request_id": a.Approval.ID, "binding_id": a.Approval.Binding.ID})
-	}
-	if a.State != Queued {
-		return &Failure{Code: "LIFECYCLE_ILLEGAL_TRANSITION", Message: "it is " + string(a.State)}
-	}
-	must(a.move(Executing, false))
-	a.Attempts++
-	a.Dispatch = rt.dispatch(c.r, a)
-	profile := map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "dispatch_kind": a.Dispatch}
-	// What is staged into the store by this process has no walls around it, and the
-	// record says so; those of a child are in the record of its end.
-	c.orphan(record.EmitterRuntime, "SANDBOX_PROFILE_APPLIED", a, map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "enforcement": rt.enforcement(a)})
-	c.emit(record.EmitterRuntime, record.ActionDispatched, a, profile)
-	c.emit(record.EmitterAdapter, record.ExecutionStarted, a, map[string]any{"applied_sandbox_profile_id": a.Step.SandboxProfile, "attempt": a.Attempts})
-	c.event(a, string(Executing), a.Dispatch)
-	return nil
 }
 
 // dispatch chooses the dispatch kind: the first that matches (S10.1 §3.2). What is
@@ -331,6 +293,13 @@ func executionFailure(err error) *Failure {
 // failExecution fails an action and, in an atomic run, everything with it: what
 // waits is dropped, what had effects is marked for its rollback.
 func (rt *Runtime) failExecution(c *change, a *Action, f *Failure) {
+	if f.Code == bindingVoided {
+		// Said here, since what a failed dispatch had written so far is discarded.
+		c.emit(record.EmitterRuntime, record.BindingVoidedActionRevised, a, f.Details)
+		if a.Approval != nil && a.Approval.Void() != nil {
+			a.Approval.Binding = nil // it was spent or ended before; it is no grant in any case
+		}
+	}
 	c.fail(a, f)
 	a.Rollback = rt.wayBack(c.r, a)
 	for _, o := range c.r.Actions {

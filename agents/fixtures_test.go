@@ -84,29 +84,7 @@ func newMachine(t *testing.T) *machine {
 		c = n
 	}
 	m.ids = &ids{c}
-	b := fstest.MapFS{}
-	if err := iofs.WalkDir(bundle.Default(), ".", func(name string, e iofs.DirEntry, err error) error {
-		if err != nil || e.IsDir() {
-			return err
-		}
-		data, err := iofs.ReadFile(bundle.Default(), name)
-		b[name] = &fstest.MapFile{Data: data}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	sigs, err := bundle.Sign(b, key, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, data := range sigs {
-		b[name] = &fstest.MapFile{Data: data}
-	}
-	pub := key.Public().(ed25519.PublicKey)
-	loaded, err := bundle.Load(b, bundle.Trust{Root: pub, Publisher: pub}, policy.HardDenyIDs())
-	if err != nil {
-		t.Fatal(err)
-	}
+	loaded := m.bundle(nil)
 	if m.kern, err = policy.New(policy.Options{Bundle: loaded}); err != nil {
 		t.Fatal(err)
 	}
@@ -133,6 +111,38 @@ func newMachine(t *testing.T) *machine {
 	}
 	t.Cleanup(m.stop)
 	return m
+}
+
+// bundle is the default bundle with more rules.
+func (m *machine) bundle(more map[string]string) *bundle.Bundle {
+	m.t.Helper()
+	b := fstest.MapFS{}
+	if err := iofs.WalkDir(bundle.Default(), ".", func(name string, e iofs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		data, err := iofs.ReadFile(bundle.Default(), name)
+		b[name] = &fstest.MapFile{Data: data}
+		return err
+	}); err != nil {
+		m.t.Fatal(err)
+	}
+	for name, text := range more {
+		b[name] = &fstest.MapFile{Data: []byte(text)}
+	}
+	sigs, err := bundle.Sign(b, m.key, m.key)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for name, data := range sigs {
+		b[name] = &fstest.MapFile{Data: data}
+	}
+	pub := m.key.Public().(ed25519.PublicKey)
+	loaded, err := bundle.Load(b, bundle.Trust{Root: pub, Publisher: pub}, policy.HardDenyIDs())
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return loaded
 }
 
 // start opens everything over what is on disk.

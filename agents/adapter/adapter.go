@@ -115,6 +115,13 @@ type Preparer interface {
 	Prepare(ctx context.Context, r Request) (Prepared, error)
 }
 
+// Walled is an adapter whose actions run programs. Ready says why the walls around these
+// could not be built on this host now; it builds none (pre-dispatch step 5).
+type Walled interface {
+	Adapter
+	Ready() error
+}
+
 // Prepared is what Prepare made. Close lets go of it, whatever became of the action.
 type Prepared struct {
 	Data  any

@@ -44,6 +44,9 @@ func (a *Adapter) Manifest() adapter.Manifest {
 	}}
 }
 
+// Ready says whether git can be walled in here.
+func (a *Adapter) Ready() error { return confine.Ready() }
+
 // prepared is what git left in its box.
 type prepared struct {
 	box  *gitbox.Box
