@@ -160,14 +160,18 @@ func wholeOrNothing(t *testing.T, dir, name string) {
 	if want := map[bool]int{true: 10}[state == "SUCCEEDED"]; there != want {
 		t.Fatalf("%s: %s, and %d of 10 files are there", name, state, there)
 	}
-	links, err := os.ReadDir(filepath.Join(dir, "intents", name+".d", "evidence"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := 0
-	for _, l := range links {
-		if strings.HasSuffix(l.Name(), "EXECUTION_SUCCEEDED.json") {
-			done++
+	// The log takes what was committed a moment after it.
+	done := -1
+	for deadline := time.Now().Add(10 * time.Second); done != there && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		links, err := os.ReadDir(filepath.Join(dir, "intents", name+".d", "evidence"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		done = 0
+		for _, l := range links {
+			if strings.HasSuffix(l.Name(), "EXECUTION_SUCCEEDED.json") {
+				done++
+			}
 		}
 	}
 	if done != there {

@@ -73,6 +73,9 @@ func (d *daemon) close() error {
 	return err
 }
 
+// drainTime bounds how long a start waits for the log to take what a crash left.
+const drainTime = 10 * time.Second
+
 func (d *daemon) open(ctx context.Context) error {
 	logKey, err := key(d.cfg.State, "evidence")
 	if err != nil {
@@ -88,6 +91,13 @@ func (d *daemon) open(ctx context.Context) error {
 		return fmt.Errorf("open the store: %w", err)
 	}
 	d.onClose(d.store.Close)
+	// What a crash left of the evidence is in the log before anybody looks for it; a log
+	// that does not take it now gets it later.
+	drained, cancel := context.WithTimeout(ctx, drainTime)
+	if err := d.store.WaitEvidence(drained); err != nil {
+		d.logger.Warn("evidence of the last run is still on its way to the log", "error", err)
+	}
+	cancel()
 	idKey, err := key(d.cfg.State, "identity")
 	if err != nil {
 		return err
