@@ -201,7 +201,7 @@ func (m *machine) drop(by Submitter, name, doc string) string {
 
 func (m *machine) wait(by Submitter, name string) string {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(m.t.Context(), time.Minute)
 	defer cancel()
 	s, err := m.rt.Wait(ctx, by, name)
 	if err != nil {

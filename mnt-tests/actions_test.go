@@ -159,7 +159,7 @@ func TestActions96_AgentsPropose(t *testing.T) {
 		t.Errorf("the tree has changed: %s", s)
 	}
 	blocked := 0
-	for deadline := time.Now().Add(10 * time.Second); blocked == 0; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); blocked == 0; time.Sleep(100 * time.Millisecond) {
 		_, out, _ := run(t, p.bin, "log", "--mount", p.dir, "--type", "AGENT_DIRECT_FS_WRITE_BLOCKED", "--json")
 		if blocked = strings.Count(out, "AGENT_DIRECT_FS_WRITE_BLOCKED"); time.Now().After(deadline) {
 			t.Fatal("it was not recorded")

@@ -85,7 +85,7 @@ func TestKilledDaemonKeepsItsWord(t *testing.T) {
 			}
 			path := "self/home/kept/" + name + ".md"
 			if i < 4 { // the last one is accepted and may be anywhere when the daemon dies
-				ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 				out, err := exec.CommandContext(ctx, "cat", filepath.Join(dir, "intents", name+".d", "wait")).Output()
 				cancel()
 				if err != nil || strings.TrimSpace(string(out)) != "SUCCEEDED" {
@@ -144,7 +144,7 @@ func tenWrites(name string) []byte {
 // files or none, and its state and evidence to say which.
 func wholeOrNothing(t *testing.T, dir, name string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "cat", filepath.Join(dir, "intents", name+".d", "wait")).Output()
 	if err != nil {
@@ -162,7 +162,7 @@ func wholeOrNothing(t *testing.T, dir, name string) {
 	}
 	// The log takes what was committed a moment after it.
 	done := -1
-	for deadline := time.Now().Add(10 * time.Second); done != there && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); done != there && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		links, err := os.ReadDir(filepath.Join(dir, "intents", name+".d", "evidence"))
 		if err != nil {
 			t.Fatal(err)

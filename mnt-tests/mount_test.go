@@ -177,7 +177,7 @@ func TestReadinessAndSignals(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := l.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 4096)
@@ -206,7 +206,7 @@ func TestReadinessAndSignals(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		select {
 		case err := <-done:
 			if err != nil {
@@ -258,7 +258,7 @@ func TestMountHelperAndJSON(t *testing.T) {
 		_, _, _ = run(t, p.bin, "umount", p.dir)
 		_ = cmd.Wait()
 	}()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		if _, err := os.Stat(filepath.Join(p.dir, "README")); err == nil {
 			break
