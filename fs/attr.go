@@ -258,6 +258,9 @@ func (t *tree) setVirtual(c *call, in *fuse.SetAttrIn, out *fuse.AttrOut) error 
 // refuse is the answer to a change of a virtual thing; refusals that are not
 // mere read-only views are denials and leave evidence.
 func (t *tree) refuse(c *call, op Op, v vnode) error {
+	if err := t.recoveryOnly(); err != nil {
+		return err
+	}
 	err := refusal(v)
 	if errors.Is(err, ErrImmutable) {
 		t.denied.add(c.Caller, op, Target{Path: pathOf(v)}, "hd.evidence_log_mutation", err.Error())

@@ -67,6 +67,9 @@ func (t *tree) lookupVirtual(c *call, id uint64, name string, out *fuse.EntryOut
 // and tells whether the directory belongs to the closed layout.
 func (t *tree) virtualChild(c *call, parent uint64, name string) (vnode, bool, error) {
 	if parent == uint64(objects.RootIno) {
+		if t.absent(place{level: levelRoot}, name) {
+			return nil, true, ErrNotFound
+		}
 		v, err := t.root.lookup(c, name)
 		if errors.Is(err, ErrNotFound) {
 			return nil, true, nil
@@ -74,6 +77,9 @@ func (t *tree) virtualChild(c *call, parent uint64, name string) (vnode, bool, e
 		return v, true, err
 	}
 	if name == versionsName {
+		if p, err := t.place(parent); err == nil && t.absent(p, name) {
+			return nil, false, ErrNotFound
+		}
 		v, err := t.versionsDir(parent)
 		return v, false, err
 	}
@@ -85,6 +91,9 @@ func (t *tree) virtualChild(c *call, parent uint64, name string) (vnode, bool, e
 	}
 	if !p.closed() && p.level != levelReserved {
 		return nil, false, nil
+	}
+	if t.absent(p, name) {
+		return nil, true, ErrNotFound
 	}
 	v, err := t.layoutNode(p.child(name))
 	return v, p.closed(), err
@@ -195,7 +204,7 @@ func (t *tree) load(c *call, d *dirReader) error {
 	if p.closed() || p.level == levelReserved {
 		for _, e := range t.layoutList(c, p) {
 			a, err := e.node.attr(c)
-			if err != nil {
+			if err != nil || t.absent(p, e.name) {
 				continue
 			}
 			shown[e.name] = true
@@ -203,7 +212,7 @@ func (t *tree) load(c *call, d *dirReader) error {
 		}
 	}
 	for _, e := range d.stored.From(0) {
-		if shown[e.Name] || p.level == levelGroups && !t.sees(c, e.Ino) {
+		if shown[e.Name] || t.absent(p, e.Name) || p.level == levelGroups && !t.sees(c, e.Ino) {
 			continue
 		}
 		d.ents = append(d.ents, dirEnt{e.Name, uint64(e.Ino), e.Type, nil})

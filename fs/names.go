@@ -13,6 +13,9 @@ import (
 
 // bind asks whether the caller may make a name in a stored directory.
 func (t *tree) bind(c *call, parent uint64, name string, op Op) error {
+	if err := t.recoveryOnly(); err != nil {
+		return err
+	}
 	p, err := t.place(parent)
 	if err != nil {
 		return err
@@ -221,6 +224,9 @@ func (t *tree) remove(cancel <-chan struct{}, h *fuse.InHeader, name string, op 
 
 // unbind asks whether the caller may take a name away.
 func (t *tree) unbind(c *call, parent uint64, name string, op Op) error {
+	if err := t.recoveryOnly(); err != nil {
+		return err
+	}
 	p, err := t.place(parent)
 	if err != nil {
 		return err

@@ -37,7 +37,7 @@ type Options struct {
 	// every change is told to the kernel, not only those from inside: the
 	// mounts' caches know nothing of each other (T-31).
 	Shared func() bool
-	// Recovery mounts system/ only.
+	// Recovery mounts what recovery needs of system/ only, and read-only (S9.1 §5.1).
 	Recovery bool
 	// ReadOnly refuses every change with EROFS.
 	ReadOnly bool

@@ -139,6 +139,9 @@ func (t *tree) healthy() error {
 	if t.o.ReadOnly {
 		return ErrReadOnly
 	}
+	if err := t.recoveryOnly(); err != nil {
+		return err
+	}
 	if t.o.Health != nil {
 		if err := t.o.Health(); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnhealthy, err)

@@ -52,6 +52,9 @@ func (r *rootDir) lookup(c *call, name string) (vnode, error) {
 }
 
 func (r *rootDir) list(c *call) ([]vent, error) {
+	if r.t.o.Recovery {
+		return nil, nil
+	}
 	var es []vent
 	for n, v := range r.kids {
 		es = append(es, vent{n, v})
@@ -66,9 +69,6 @@ func (r *rootDir) list(c *call) ([]vent, error) {
 // self leads to the caller's own directory, and makes it at the first
 // contact.
 func (r *rootDir) self(c *call) (vnode, error) {
-	if r.t.o.Recovery {
-		return nil, ErrNotFound
-	}
 	home := c.Subject.Home()
 	if home == "" {
 		return nil, ErrNotFound
@@ -99,6 +99,8 @@ func (t *tree) layoutNode(p place) (vnode, error) {
 		return t.evidenceDir("system/evidence", 2, ""), nil
 	case p.path == "system/runtime/health.json":
 		return &textFile{node: node{key: p.path, perm: 0o444}, text: t.health}, nil
+	case p.path == recoveryHealth && t.o.Recovery:
+		return &textFile{node: node{key: p.path, perm: 0o400}, text: t.health}, nil
 	case p.level == levelReserved && p.reserved.Key == "GRP_EVIDENCE":
 		d := t.evidenceDir(p.path, 3, p.group)
 		d.perm, d.gid = 0o550, t.gidOf(p.group)
@@ -126,6 +128,8 @@ func (t *tree) layoutList(c *call, p place) []vent {
 	switch {
 	case p.level == levelSystem:
 		names = []string{"evidence"}
+	case p.reserved.Key == "SYS_RECOVERY" && t.o.Recovery:
+		names = []string{"health.json"}
 	case p.reserved.Key == "SYS_RUNTIME":
 		names = []string{"health.json"}
 	case p.level == levelGroup || p.level == levelUser:
@@ -178,9 +182,15 @@ func (t *tree) health(*call) ([]byte, error) {
 		}
 	}
 	m["state"], m["writable"] = "HEALTHY", true
+	if t.o.Recovery {
+		m["mode"] = "RECOVERY"
+	}
 	if err := t.healthy(); err != nil {
 		m["state"], m["writable"], m["reason"] = "DEGRADED", false, err.Error()
-		if errors.Is(err, ErrReadOnly) {
+		switch {
+		case t.o.Recovery:
+			m["state"] = "RECOVERY"
+		case errors.Is(err, ErrReadOnly):
 			m["state"] = "READ_ONLY"
 		}
 	}

@@ -131,7 +131,7 @@ func TestConflictsOfDocuments(t *testing.T) {
 		t.Error("one key for two different documents")
 	}
 	// A name is taken while its goal runs, free when it is over, and the old one is kept.
-	p.ok(aliceUID, "echo 'write it somewhere' > $M/intents/q; sleep 0.2")
+	p.ok(aliceUID, "echo 'write it somewhere' > $M/intents/q; settled q")
 	if s := p.ok(aliceUID, "cat $M/intents/q.d/state"); s != "NEEDS_CLARIFICATION" {
 		t.Fatalf("%s", s)
 	}

@@ -39,6 +39,20 @@ var mutations = []struct{ name, python string }{
 	{"mknod", `os.mkfifo(d+"/new")`},
 }
 
+// mutating is a script that makes one of those calls.
+func mutating(python, name, other string) string {
+	return fmt.Sprintf(`python3 - <<'EOF_PY'
+import os, errno
+p, q = %q, %q
+d = os.path.dirname(p)
+try:
+    %s
+    print("OK")
+except OSError as e:
+    print(errno.errorcode[e.errno])
+EOF_PY`, name, other, python)
+}
+
 // No call changes a record, whoever makes it; the errno is that of the reference's table,
 // and the bytes are the same afterwards.
 func TestEvidence86_NothingChangesARecord(t *testing.T) {
@@ -65,21 +79,11 @@ func TestEvidence86_NothingChangesARecord(t *testing.T) {
 		{aliceUID, map[string]string{"": "EACCES", "chmod": "EPERM", "chown": "EPERM", "link": "EPERM"}},
 	} {
 		for _, m := range mutations {
-			script := fmt.Sprintf(`python3 - <<'EOF_PY'
-import os, errno
-p, q = %q, %q
-d = os.path.dirname(p)
-try:
-    %s
-    print("OK")
-except OSError as e:
-    print(errno.errorcode[e.errno])
-EOF_PY`, name, other, m.python)
 			want := who.want[m.name]
 			if want == "" {
 				want = who.want[""]
 			}
-			if got := p.ok(who.uid, script); got != want {
+			if got := p.ok(who.uid, mutating(m.python, name, other)); got != want {
 				t.Errorf("uid %d, %s: %s, want %s", who.uid, m.name, got, want)
 			}
 		}

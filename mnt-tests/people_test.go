@@ -45,10 +45,20 @@ func newPeople(t *testing.T) *people {
 	return p
 }
 
-// as runs a script as a uid, with $M the mount and a bound on its time.
+// settling lets a script wait until a goal is over or waits for somebody.
+const settling = `settled() {
+	for i in $(seq 600); do
+		case "$(cat "$M/intents/$1.d/state")" in RECEIVED | QUEUED | EXECUTING | VERIFYING) sleep 0.05 ;; *) return 0 ;; esac
+	done
+	return 1
+}
+`
+
+// as runs a script as a uid, with $M the mount and a bound on its time; `settled NAME`
+// waits in it until a goal is over or waits for somebody.
 func (p *people) as(uid int, script string) (string, error) {
 	p.t.Helper()
-	cmd := exec.Command("timeout", "30", "setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", uid), "--clear-groups", "env", "-i", "PATH=/usr/bin:/bin", "M="+p.dir, "sh", "-c", script)
+	cmd := exec.Command("timeout", "120", "setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", uid), "--clear-groups", "env", "-i", "PATH=/usr/bin:/bin", "M="+p.dir, "sh", "-c", settling+script)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
@@ -195,7 +205,7 @@ func TestF91_ProposalOfAnAgentApproved(t *testing.T) {
 		t.Errorf("%q", s)
 	}
 	// The same proposal again needs an approval of its own.
-	p.ok(agentUID, fmt.Sprintf("cat > $M/intents/q <<'EOF_DOC'\n%s\nEOF_DOC\nsleep 0.3", strings.Replace(doc, "shared", "more", 1)))
+	p.ok(agentUID, fmt.Sprintf("cat > $M/intents/q <<'EOF_DOC'\n%s\nEOF_DOC\nsettled q", strings.Replace(doc, "shared", "more", 1)))
 	if s := p.ok(agentUID, "cat $M/intents/q.d/state"); s != "APPROVAL_PENDING" {
 		t.Errorf("after the first approval: %s", s)
 	}
@@ -286,7 +296,7 @@ func TestListedFilesAreInstantAndTrue(t *testing.T) {
 	if s := p.drop(aliceUID, "one", `write "x" to a.md`); s != "SUCCEEDED" {
 		t.Fatal(s)
 	}
-	p.ok(aliceUID, "echo 'write it somewhere' > $M/intents/two; sleep 0.3")
+	p.ok(aliceUID, "echo 'write it somewhere' > $M/intents/two; settled two")
 	out := p.ok(aliceUID, `cd $M/intents && find . -type f | while read -r f; do
 		s=$(stat -c %s "$f"); n=$(timeout 2 cat "$f" | wc -c); [ "$s" = "$n" ] || echo "$f: size $s, read $n"; done; ls one.d | grep -x -e wait -e events; true`)
 	if out != "" {

@@ -119,7 +119,7 @@ func TestPolicyBundleIsReloadedWhileMounted(t *testing.T) {
 	shared := filepath.Join(m.dir, "groups/local/shared/keep.md")
 	drop(t, shared, "keep")
 	asker := &syscall.Credential{Uid: 61234, Gid: 61234} // somebody else approves
-	sh := exec.Command("sh", "-c", `echo "delete /aios/groups/local/shared/keep.md" > "$1"/intents/rm && sleep 0.3 && cat "$1"/intents/rm.d/approval`, "sh", m.dir)
+	sh := exec.Command("sh", "-c", `echo "delete /aios/groups/local/shared/keep.md" > "$1"/intents/rm && for i in $(seq 200); do [ -e "$1"/intents/rm.d/approval ] && break; sleep 0.1; done; cat "$1"/intents/rm.d/approval`, "sh", m.dir)
 	sh.SysProcAttr = &syscall.SysProcAttr{Credential: asker}
 	ask, err := sh.CombinedOutput()
 	hash := regexp.MustCompile(`hash: (\S+)`).FindSubmatch(ask)
@@ -144,7 +144,7 @@ func TestPolicyBundleIsReloadedWhileMounted(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(item, "approval"), append([]byte("grant "), append(hash[1], '\n')...), 0); err != nil {
 		t.Fatalf("grant: %v", err)
 	}
-	sh = exec.Command("sh", "-c", `timeout 10 cat "$1"/intents/rm.d/wait "$1"/intents/rm.d/error.json`, "sh", m.dir)
+	sh = exec.Command("sh", "-c", `timeout 60 cat "$1"/intents/rm.d/wait "$1"/intents/rm.d/error.json`, "sh", m.dir)
 	sh.SysProcAttr = &syscall.SysProcAttr{Credential: asker}
 	if out, err := sh.CombinedOutput(); err != nil || !strings.HasPrefix(string(out), "FAILED\n") || !strings.Contains(string(out), "BINDING_EXPIRED") {
 		t.Errorf("approved under other rules: %v %s", err, out)

@@ -37,6 +37,8 @@ type daemon struct {
 	first   bool
 	started time.Time
 	closers []func() error
+	// recovery is set once, before the mount, when it is one for recovery.
+	recovery bool
 }
 
 // mountSettings are what -o and the flags of one mount say.
@@ -44,6 +46,7 @@ type mountSettings struct {
 	mountpoint string
 	options    []string // passed to the kernel
 	readOnly   bool
+	recovery   bool
 	debug      bool
 }
 
@@ -81,7 +84,7 @@ func (d *daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.log, err = evidence.Open(ctx, evidence.Options{Dir: filepath.Join(d.cfg.State, "evidence"), Key: logKey, SealAge: d.cfg.SealAge, Anchor: d.cfg.EvidenceAnchor, Logger: d.logger})
+	d.log, err = evidence.Open(ctx, evidence.Options{Dir: d.evidenceDir(), Key: logKey, SealAge: d.cfg.SealAge, Anchor: d.cfg.EvidenceAnchor, Logger: d.logger})
 	if err != nil {
 		return fmt.Errorf("open the evidence log: %w", err)
 	}
@@ -108,11 +111,16 @@ func (d *daemon) open(ctx context.Context) error {
 	return d.openPolicy(ctx)
 }
 
+func (d *daemon) evidenceDir() string { return filepath.Join(d.cfg.State, "evidence") }
+
 // mount puts the tree into place.
 func (d *daemon) mount(ctx context.Context, m mountSettings) error {
+	if m.recovery {
+		return d.mountRecovery(ctx, m)
+	}
 	o := aiosfs.Options{
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger},
-		Evidence: evidenceSide{d.log, filepath.Join(d.cfg.State, "evidence")}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
+		Evidence: evidenceSide{d.log, d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
 		Health: d.health, Status: d.status, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Debug: m.debug, Logger: d.logger,
 	}
 	if err := d.startRuntime(ctx, &o); err != nil {

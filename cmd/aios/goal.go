@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,6 +88,9 @@ func goalName(text string) string {
 func drop(t tree, name, text string) (run, error) {
 	r := run{t, name, t.path("intents", name+".d")}
 	tmp := t.path("intents", "."+name+".part")
+	if _, err := os.Stat(t.path("intents")); errors.Is(err, fs.ErrNotExist) {
+		return r, fail(exitFailed, "%s is mounted for recovery: it takes no goals", t.root)
+	}
 	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
 		return r, reach(err)
 	}

@@ -82,7 +82,7 @@ func logCommand() *cobra.Command {
 
 // head reads the number of records from evidence/head, whose first line is it.
 func (t tree) head() (uint64, error) {
-	b, err := os.ReadFile(t.path("evidence", "head"))
+	b, err := os.ReadFile(t.evidence("head"))
 	if err != nil {
 		return 0, reach(err)
 	}
@@ -94,13 +94,13 @@ func (t tree) head() (uint64, error) {
 			}
 		}
 	}
-	return 0, fmt.Errorf("%s names no size", t.path("evidence", "head"))
+	return 0, fmt.Errorf("%s names no size", t.evidence("head"))
 }
 
 // bySeq is the path of record n, by threes, as evidence/by-seq has it.
 func (t tree) bySeq(n uint64) string {
 	s := fmt.Sprintf("%09d", n)
-	return t.path("evidence", "by-seq", s[:len(s)-6], s[len(s)-6:len(s)-3], s[len(s)-3:])
+	return t.evidence("by-seq", s[:len(s)-6], s[len(s)-6:len(s)-3], s[len(s)-3:])
 }
 
 func showLog(c *cobra.Command, t tree, f logFilter, last int, follow bool) error {

@@ -25,7 +25,7 @@ const (
 
 func mountCommand() *cobra.Command {
 	var opts []string
-	var background, debug bool
+	var background, debug, recovery bool
 	c := &cobra.Command{Use: "mount [--state DIR] [-o OPTIONS] MOUNTPOINT", Short: "Mount AIOS and serve it, in the foreground", Args: usageArgs(cobra.ExactArgs(1)),
 		Long: "Mounts and serves until SIGINT, SIGTERM or umount. The first start makes the state directory with its keys,\n" +
 			"identities and the default policy. Under systemd it says READY=1 once the mount answers.",
@@ -34,7 +34,7 @@ func mountCommand() *cobra.Command {
 			if err != nil {
 				return fail(exitUsage, "%v", err)
 			}
-			m := mountSettings{mountpoint: absolute(a[0]), debug: debug}
+			m := mountSettings{mountpoint: absolute(a[0]), debug: debug, recovery: recovery}
 			if err := m.parse(opts, &cfg); err != nil {
 				return err
 			}
@@ -46,6 +46,7 @@ func mountCommand() *cobra.Command {
 	addFlags(c.Flags())
 	c.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options: ro, nosuid, nodev, noexec, noatime, allow_other, state=DIR")
 	c.Flags().BoolVar(&background, "background", false, "return once the mount answers (mount.aios does this)")
+	c.Flags().BoolVar(&recovery, "recovery", false, "mount what recovery needs of system/ only, read-only: no goals, no agents, nobody's data")
 	c.Flags().BoolVar(&debug, "debug", false, "log every request")
 	return c
 }
@@ -167,7 +168,7 @@ func startInBackground(ctx context.Context, mountpoint string) error {
 	go func() { died <- cmd.Wait() }()
 	for {
 		if mounts, err := aiosMounts(); err == nil && slices.Contains(mounts, mountpoint) {
-			if _, err := os.Stat(filepath.Join(mountpoint, "README")); err == nil {
+			if _, err := os.Stat(filepath.Join(mountpoint, "system")); err == nil {
 				return nil
 			}
 		}

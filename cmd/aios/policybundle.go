@@ -82,6 +82,11 @@ func (f *bundleFiles) reload(ctx context.Context) error {
 	if err := f.record(ctx, record.PolicyBundleLoad, map[string]any{"bundle_version": b.Version, "previous_bundle_version": was.BundleVersion, "rules": len(b.Rules)}); err != nil {
 		return err
 	}
+	if f.d.recovery {
+		if err := f.d.recordRecovery(ctx, record.RecoveryOperationPerformed, map[string]any{"mutable_scope": "POLICY_BUNDLE", "target_path": "/aios/system/policy", "bundle_version": b.Version, "previous_bundle_version": was.BundleVersion}); err != nil {
+			return err
+		}
+	}
 	if err := f.d.kernel.Load(b); err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func reindexMounted(c *cobra.Command, state string) (uint64, error) {
 	var health struct {
 		StateDir string `json:"state_dir"`
 	}
-	if err := t.readJSON(&health, "system", "runtime", "health.json"); err != nil {
+	if err := t.health(&health); err != nil {
 		return 0, err
 	}
 	if absolute(health.StateDir) != absolute(state) {

@@ -17,7 +17,7 @@ func statusCommand() *cobra.Command {
 				return err
 			}
 			var v map[string]any
-			if err := t.readJSON(&v, "system", "runtime", "health.json"); err != nil {
+			if err := t.health(&v); err != nil {
 				return err
 			}
 			v["mountpoint"] = t.root
@@ -27,7 +27,7 @@ func statusCommand() *cobra.Command {
 			for _, k := range statusOrder(v) {
 				fmt.Fprintf(c.OutOrStdout(), "%-18s %s\n", strings.ReplaceAll(k, "_", " "), statusText(v[k]))
 			}
-			if v["state"] != "HEALTHY" {
+			if v["state"] != "HEALTHY" && v["state"] != "RECOVERY" {
 				return &exitError{code: exitFailed}
 			}
 			return nil

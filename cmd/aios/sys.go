@@ -44,7 +44,7 @@ func stateOf(dir string) string {
 	var v struct {
 		State string `json:"state_dir"`
 	}
-	if (tree{dir}).readJSON(&v, "system", "runtime", "health.json") != nil {
+	if (tree{dir}).health(&v) != nil {
 		return ""
 	}
 	return v.State

@@ -118,6 +118,23 @@ func (t tree) readJSON(into any, elem ...string) error {
 	return nil
 }
 
+// health reads how the mount is; one for recovery says it elsewhere (S9.1 §5.1).
+func (t tree) health(into any) error {
+	err := t.readJSON(into, "system", "runtime", "health.json")
+	if errors.Is(err, fs.ErrNotExist) {
+		return t.readJSON(into, "system", "recovery", "health.json")
+	}
+	return err
+}
+
+// evidence is a path of the log's files; a mount for recovery shows them below system/ only.
+func (t tree) evidence(elem ...string) string {
+	if _, err := os.Stat(t.path("evidence")); errors.Is(err, fs.ErrNotExist) {
+		return t.path(append([]string{"system", "evidence"}, elem...)...)
+	}
+	return t.path(append([]string{"evidence"}, elem...)...)
+}
+
 // reach turns "the daemon is gone" into its exit code.
 func reach(err error) error {
 	var pe *fs.PathError
