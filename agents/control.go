@@ -85,7 +85,8 @@ func (rt *Runtime) approve(l *tracked, by Submitter, text string) error {
 				return approvalError(err)
 			}
 			if a.Approval.State != approval.Granted {
-				c.event(a, string(ApprovalPending), "one of two approvals is there")
+				c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "signature": "first of two"})
+				c.event(a, string(ApprovalPending), "approved by "+by.Subject.ID+"; a second person must, too")
 				return nil
 			}
 			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "binding_id": a.Approval.Binding.ID})

@@ -263,6 +263,9 @@ func approvalText(r *Run) []byte {
 			fmt.Fprintf(&b, "on /aios/%s\n", p)
 		}
 		fmt.Fprintf(&b, "reason: %s\nstate: %s\nstrength: %s\n", r.Plan.Reason, q.State, q.Strength)
+		if q.First != nil && q.Binding == nil {
+			fmt.Fprintf(&b, "signed by: %s; a second person must, too\n", q.First.Subject)
+		}
 		if !q.ExpiresAt.IsZero() {
 			fmt.Fprintf(&b, "expires: %s\n", q.ExpiresAt.Format(time.RFC3339))
 		}

@@ -268,6 +268,7 @@ func (k *Kernel) decide(ctx context.Context, r *Request, d *Decision, set *ruleS
 	if d.Constraints.HumanCoSigner {
 		d.requireApproval(ScopedApprovalRequired, "a human co-signer is required", rule.Approval)
 		d.Approval.CoSigner = true
+		d.Approval.Strength = "DUAL"
 	}
 	// The AI filter (S2.3 §17) and the recovery filter (§15) are compiled in; they
 	// only ever raise.
@@ -305,7 +306,10 @@ func (d *Decision) requireApproval(code, says string, a *bundle.Approval) {
 	if len(d.Approval.ApproverClasses) == 0 {
 		d.Approval.ApproverClasses = []string{"human"}
 	}
-	if d.Approval.Strength == "" {
+	switch {
+	case d.Approval.CoSigner: // two people sign (S5.3 §7)
+		d.Approval.Strength = "DUAL"
+	case d.Approval.Strength == "":
 		d.Approval.Strength = "WEAK"
 	}
 }

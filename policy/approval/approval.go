@@ -157,7 +157,7 @@ func (r *Request) Eligible(s identity.Subject) error {
 	switch {
 	case s.IsAI:
 		return ErrAIApproval
-	case !s.Kind.Human():
+	case !s.Kind.Human() || r.Strength == "DUAL" && s.Kind != identity.HumanUser:
 		return ErrNotEligible
 	case (s.ID == r.Proposer || s.UID == r.ProposerUID && !r.ProposerAI) && !s.SingleOperator:
 		return ErrSelfApproval

@@ -133,6 +133,11 @@ func TestWhoMayApprove(t *testing.T) {
 	if err := r.Grant(bob, "h1", key, now); err != nil || r.State != Granted || r.Binding.CoSigner != bob.ID {
 		t.Errorf("%v, %+v", err, r.Binding)
 	}
+	operator := bob
+	operator.ID, operator.Kind = "_system:local:op", identity.LocalOperator
+	if err := asked(t, "DUAL").Grant(operator, "h1", key, now); !errors.Is(err, ErrNotEligible) {
+		t.Errorf("an operator is no second person: %v", err)
+	}
 	half := asked(t, "DUAL")
 	if err := half.Grant(alice, "h1", key, now); err != nil {
 		t.Fatal(err)

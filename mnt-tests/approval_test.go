@@ -1,0 +1,121 @@
+package mnttests
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// asking is a goal that waits for an approval, and the hash of what it asks.
+func (p *people) asking(uid int, name, doc string) (hash string) {
+	p.t.Helper()
+	p.ok(uid, "cat > $M/intents/"+name+" <<'EOF_DOC'\n"+doc+"\nEOF_DOC\nsettled "+name)
+	if s := p.ok(uid, "cat $M/intents/"+name+".d/state"); s != "APPROVAL_PENDING" {
+		p.t.Fatalf("%s is %s: %s", name, s, p.ok(uid, "cat $M/intents/"+name+".d/decision.json $M/intents/"+name+".d/error.json 2>/dev/null; true"))
+	}
+	found := regexp.MustCompile(`hash: ([0-9a-f]{64})`).FindStringSubmatch(p.ok(uid, "cat $M/intents/"+name+".d/approval"))
+	if found == nil {
+		p.t.Fatal("it asks for nothing")
+	}
+	return found[1]
+}
+
+// give writes a word to what waits in somebody's inbox.
+func (p *people) give(uid int, word string) error {
+	p.t.Helper()
+	_, err := p.as(uid, "for f in $M/self/inbox/*/approval; do echo '"+word+"' > $f || exit 1; done")
+	return err
+}
+
+// rules puts more rules in force.
+func (p *people) rules(files map[string]string) {
+	p.t.Helper()
+	m := policyMount{p.t, p.bin, p.state, p.dir}
+	for name, text := range files {
+		m.rule("rules/"+name+".yaml", text)
+	}
+	m.inForce(m.sign())
+}
+
+// Where a rule wants two people, the first alone starts nothing, the same one counts once,
+// the proposer and an AI not at all; the second one lets it run, and both stand in the log.
+func TestTwoPeopleApprove(t *testing.T) {
+	t.Log("proves: A-3")
+	p := newPeople(t)
+	p.agent(t)
+	p.rules(map[string]string{"two": "rule_id: two\neffect: allow\npriority: 900\nsubjects: [\"class:human\"]\nactions: [aiosfs.object.delete]\n" +
+		"approval: {required: true, approval_scope: exact_request_hash, ttl_seconds: 300, approver_classes: [human], strength: DUAL}\n"})
+	file := filepath.Join(p.dir, "groups/local/shared/keep.md")
+	p.ok(aliceUID, "echo keep > $M/groups/local/shared/keep.md")
+	hash := p.asking(aliceUID, "rm", "delete /aios/groups/local/shared/keep.md")
+	for _, uid := range []int{aliceUID, agentUID} {
+		if out, err := p.as(uid, "echo 'grant "+hash+"' > $M/intents/rm.d/approval"); err == nil {
+			t.Errorf("uid %d approved: %s", uid, out)
+		}
+	}
+	if err := p.give(bobUID, "grant "+hash); err != nil {
+		t.Fatalf("the first: %v", err)
+	}
+	if s := p.ok(aliceUID, "cat $M/intents/rm.d/state; grep 'a second person' $M/intents/rm.d/approval"); !strings.HasPrefix(s, "APPROVAL_PENDING\nsigned by: local:uid-") {
+		t.Errorf("after the first: %s", s)
+	}
+	if err := p.give(bobUID, "grant "+hash); err == nil {
+		t.Error("one person is two")
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Fatal("it was done after one approval")
+	}
+	if err := p.give(0, "grant "+hash); err != nil {
+		t.Fatalf("the second: %v", err)
+	}
+	if s := p.ok(aliceUID, "cat $M/intents/rm.d/wait"); s != "SUCCEEDED" {
+		t.Error(s, p.ok(aliceUID, "cat $M/intents/rm.d/error.json"))
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Error("it was not done")
+	}
+	var granted []string
+	for _, typ := range p.records(aliceUID, "rm") {
+		if strings.HasPrefix(typ, "APPROVAL_") {
+			granted = append(granted, typ)
+		}
+	}
+	if want := []string{"APPROVAL_REQUESTED", "APPROVAL_DELIVERED", "APPROVAL_GRANTED", "APPROVAL_GRANTED", "APPROVAL_CONSUMED"}; !slices.Equal(granted, want) {
+		t.Errorf("%v, want %v", granted, want)
+	}
+}
+
+// What nobody approves in time fails by that name, half approved or not at all; nothing of
+// it happens, and later words come too late.
+func TestActions33_ApprovalExpires(t *testing.T) {
+	t.Log("proves: actions-33")
+	p := newPeople(t)
+	p.rules(map[string]string{"soon": "rule_id: soon\neffect: allow\npriority: 900\nsubjects: [\"class:human\"]\nactions: [aiosfs.object.delete]\n" +
+		"approval: {required: true, approval_scope: exact_request_hash, ttl_seconds: 3, approver_classes: [human], strength: DUAL}\n"})
+	for _, name := range []string{"half", "none"} {
+		file := filepath.Join(p.dir, "groups/local/shared", name)
+		p.ok(aliceUID, "echo keep > $M/groups/local/shared/"+name)
+		hash := p.asking(aliceUID, name, "delete /aios/groups/local/shared/"+name)
+		if name == "half" {
+			_ = p.give(bobUID, "grant "+hash) // a slow machine may be too late already, which is the same to it
+		}
+		if s := p.ok(aliceUID, "cat $M/intents/"+name+".d/wait"); s != "FAILED" {
+			t.Errorf("%s: %s", name, s)
+		}
+		if e := p.ok(aliceUID, "cat $M/intents/"+name+".d/error.json"); !strings.Contains(e, `"ApprovalExpired"`) || !strings.Contains(e, `"retryable": true`) {
+			t.Errorf("%s: %s", name, e)
+		}
+		if err := p.give(0, "grant "+hash); err == nil {
+			t.Errorf("%s: approved after its time", name)
+		}
+		if _, err := os.Stat(file); err != nil {
+			t.Errorf("%s: it was done", name)
+		}
+		if list := p.records(aliceUID, name); !slices.Contains(list, "APPROVAL_EXPIRED") || slices.Contains(list, "EXECUTION_STARTED") {
+			t.Errorf("%s: %v", name, list)
+		}
+	}
+}
