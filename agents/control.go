@@ -91,8 +91,7 @@ func (rt *Runtime) approve(l *tracked, by Submitter, text string) error {
 			}
 			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "binding_id": a.Approval.Binding.ID})
 			must(a.move(Approved, false))
-			must(a.move(Queued, false))
-			c.event(a, string(Queued), "approved by "+by.Subject.ID)
+			c.enqueue(a, "approved by "+by.Subject.ID)
 		case "deny":
 			if err := a.Approval.Deny(by.Subject, rest); err != nil {
 				return approvalError(err)

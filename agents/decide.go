@@ -242,8 +242,7 @@ func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 	switch {
 	case d.Outcome == policy.Allow:
 		must(a.move(Approved, false))
-		must(a.move(Queued, false))
-		c.event(a, string(Queued), d.ReasonCode)
+		c.enqueue(a, d.ReasonCode)
 	case d.Outcome == policy.RequireApproval:
 		must(a.move(ApprovalPending, false))
 		rt.askApproval(c, a)

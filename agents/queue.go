@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/ai-os-dot-net/aios/evidence/record"
 )
 
 // Class is the queue that a run waits in (S10.1 §11).
@@ -12,21 +14,37 @@ type Class string
 // The queue classes that exist while nothing is scheduled and no recovery is on.
 const (
 	Interactive   Class = "INTERACTIVE"    // a human's
-	AgentProposal Class = "AGENT_PROPOSAL" // an AI's
+	AgentProposal Class = "AGENT_PROPOSAL" // an AI's, whatever it asks for
+	Background    Class = "BACKGROUND"     // a human's that may wait
 )
 
-// class is the run's queue: whose run it is decides, and nothing in the document.
+// class is the run's queue: whose run it is decides, and the document only whether a
+// human's may wait.
 func (r *Run) class() Class {
-	if r.By.Subject.IsAI {
+	switch {
+	case r.By.Subject.IsAI:
 		return AgentProposal
+	case r.Plan != nil && r.Plan.QueueClass == string(Background):
+		return Background
 	}
 	return Interactive
 }
 
+// enqueue lets an approved action wait for its turn. An AI that asked for the humans'
+// queue waits in its own, and that is recorded (S10.1 §11, actions-37).
+func (c *change) enqueue(a *Action, why string) {
+	must(a.move(Queued, false))
+	if asked := c.r.Plan.QueueClass; c.r.By.Subject.IsAI && asked == string(Interactive) {
+		c.emit(record.EmitterRuntime, record.AiInteractiveQueueDowngrade, a, map[string]any{"requested_class": asked, "assigned_class": string(AgentProposal)})
+	}
+	c.event(a, string(Queued), why)
+}
+
 // Limits of the queues.
 const (
-	aiShare = 50   // percent of the workers that AIs hold at most; constitutional (policy.md §14, site 4)
-	depth   = 1000 // runs that are not over, beyond which only humans are served (S10.1 §11)
+	aiShare   = 50   // percent of the workers that AIs hold at most, and so the background; constitutional for AIs (policy.md §14, site 4)
+	laterTurn = 10   // every tenth turn is the background's: its least share (S10.1 §11)
+	depth     = 1000 // runs that are not over, beyond which only humans are served (S10.1 §11)
 
 	// The token bucket of an AI (S10.1 §11.4). A human's 60 a minute is not kept here: a
 	// hundred scripts of one person may drop at once (issue of the golden path, point 6).
@@ -34,11 +52,13 @@ const (
 	aiPerMinute = 30
 )
 
-// queue hands out the workers. A human's run goes before an AI's that waits as well; but
-// where several wait, one worker in four is left to AIs, so that neither starves.
+// queue hands out the workers. A human's run goes before an AI's that waits as well, and
+// that before what may wait; but where several wait, one worker is left to AIs and every
+// tenth turn to the background, so that none starves.
 type queue struct {
 	mu      sync.Mutex
 	workers int
+	turns   int
 	busy    map[Class]int
 	waiting map[Class][]chan struct{}
 }
@@ -84,20 +104,34 @@ func (q *queue) give(c Class) {
 
 // next lets go those whose turn it is; q.mu is held.
 func (q *queue) next() {
-	for q.busy[Interactive]+q.busy[AgentProposal] < q.workers {
-		c := Interactive
-		ai := len(q.waiting[AgentProposal]) > 0 && q.busy[AgentProposal] < max(1, q.workers*aiShare/100)
-		switch {
-		case ai && (len(q.waiting[Interactive]) == 0 || q.busy[AgentProposal] == 0 && q.busy[Interactive] >= q.workers-1):
-			c = AgentProposal
-		case len(q.waiting[Interactive]) == 0:
+	for q.busy[Interactive]+q.busy[AgentProposal]+q.busy[Background] < q.workers {
+		c, ok := q.turn()
+		if !ok {
 			return
 		}
 		w := q.waiting[c][0]
 		q.waiting[c] = q.waiting[c][1:]
 		q.busy[c]++
+		q.turns++
 		close(w)
 	}
+}
+
+// turn is the class that a free worker goes to; false when none may have it.
+func (q *queue) turn() (Class, bool) {
+	half := func(c Class) bool {
+		return len(q.waiting[c]) > 0 && q.busy[c] < max(1, q.workers*aiShare/100)
+	}
+	human, ai, later := len(q.waiting[Interactive]) > 0, half(AgentProposal), half(Background)
+	switch {
+	case later && q.turns%laterTurn == laterTurn-1:
+		return Background, true
+	case ai && (!human || q.busy[AgentProposal] == 0 && q.busy[Interactive] >= q.workers-1):
+		return AgentProposal, true
+	case human:
+		return Interactive, true
+	}
+	return Background, later
 }
 
 // budget is the token bucket of one AI.

@@ -212,30 +212,76 @@ func TestF91_ProposalOfAnAgentApproved(t *testing.T) {
 // C: an agent that wants to install a package is denied for good, whoever asks after it
 // (filesystem.md §15).
 func TestF93_AgentInstallsNothing(t *testing.T) {
-	t.Log("proves: G-2 actions-93")
+	t.Log("proves: G-2 actions-93 C-49")
 	p := newPeople(t)
 	p.agent(t)
 	doc := intent("need a tool", "id: a\naction: package.install\ntarget: {package: hello}")
 	if s := p.drop(agentUID, "i", doc); s != "POLICY_DENIED" {
 		t.Fatal(s)
 	}
+	// Into the system's own place it is stopped for that already.
+	whole := intent("need a tool", "id: a\naction: package.install\ntarget: {package: hello, path: /aios/system/apps/hello}")
+	if s := p.drop(agentUID, "s", whole); s != "POLICY_DENIED" {
+		t.Fatal(s)
+	}
+	if e := p.ok(agentUID, "cat $M/intents/s.d/error.json"); !strings.Contains(e, "AISystemAdminBlocked") || !strings.Contains(e, `"hard_deny": true`) {
+		t.Errorf("into system/apps: %s", e)
+	}
+	if r := p.ok(agentUID, "cat $M/intents/s.d/evidence/*-POLICY_DECISION.json"); !strings.Contains(r, `"FOREVER"`) {
+		t.Errorf("the decision is not kept for ever: %s", r)
+	}
 	// The same by a human is a question of ordinary policy.
 	if s := p.drop(aliceUID, "h", doc); s == "SUCCEEDED" || strings.Contains(p.ok(aliceUID, "cat $M/intents/h.d/error.json"), "AIInstall") {
 		t.Errorf("a human's: %s", s)
 	}
 	d := p.ok(agentUID, "cat $M/intents/i.d/decision.json $M/intents/i.d/error.json")
-	if !strings.Contains(d, "AISystemAdminBlocked") && !strings.Contains(d, "AIInstallInitiationBlocked") {
+	if !strings.Contains(d, "AIInstallInitiationBlocked") {
 		t.Errorf("denied for another reason: %s", d)
 	}
 	want := []string{"ACTION_RECEIVED", "ACTION_VALIDATED", "POLICY_DECISION", "APP_AI_DIRECT_INSTALL_ATTEMPTED_BLOCKED", "ACTION_POLICY_DECISION"}
-	if got := p.records(agentUID, "i"); !slices.Equal(got, want) {
-		t.Errorf("records %v, want %v", got, want)
+	for _, name := range []string{"i", "s"} {
+		if got := p.records(agentUID, name); !slices.Equal(got, want) {
+			t.Errorf("%s: records %v, want %v", name, got, want)
+		}
 	}
 	if out, err := p.as(0, "ls $M/self/inbox | grep . "); err == nil {
 		t.Errorf("somebody is asked to approve it: %s", out)
 	}
 	if out, err := p.as(agentUID, "echo 'grant x' > $M/intents/i.d/approval"); err == nil {
 		t.Errorf("an approval of it is taken: %s", out)
+	}
+}
+
+// Failure 2: an AI that asks for the humans' queue is served in its own, and that is
+// recorded; a human who can wait says so.
+func TestF95_QueueOfAnAI(t *testing.T) {
+	t.Log("proves: F-95")
+	p := newPeople(t)
+	p.agent(t)
+	doc := intent("look", "id: a\naction: process.list\ntarget: {}") + "\nqueue_class: INTERACTIVE"
+	moved := func(uid int, name string) int {
+		n := 0
+		for _, typ := range p.records(uid, name) {
+			if typ == "AI_INTERACTIVE_QUEUE_DOWNGRADE" {
+				n++
+			}
+		}
+		return n
+	}
+	if s := p.drop(agentUID, "q", doc); s != "SUCCEEDED" {
+		t.Errorf("%s: %s", s, p.ok(agentUID, "cat $M/intents/q.d/error.json"))
+	}
+	if n := moved(agentUID, "q"); n != 1 {
+		t.Errorf("%d records of it: %v", n, p.records(agentUID, "q"))
+	}
+	for i, class := range []string{"INTERACTIVE", "BACKGROUND"} {
+		name := fmt.Sprint("h", i)
+		if s := p.drop(aliceUID, name, strings.Replace(doc, "INTERACTIVE", class, 1)); s != "SUCCEEDED" || moved(aliceUID, name) != 0 {
+			t.Errorf("a human in %s: %s, %v", class, s, p.records(aliceUID, name))
+		}
+	}
+	if out, err := p.as(aliceUID, "cat > $M/intents/no <<'EOF_DOC'\n"+strings.Replace(doc, "INTERACTIVE", "RECOVERY_PRIORITY", 1)+"\nEOF_DOC\ncat $M/intents/no.d/error.json"); !strings.Contains(out, "INTERACTIVE, BACKGROUND") {
+		t.Errorf("a queue that nobody may ask for: %v, %s", err, out)
 	}
 }
 

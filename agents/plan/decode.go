@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -22,7 +23,7 @@ func (d *Document) decode(root *node) *Error {
 	}
 	d.Mode, d.Atomic = Live, true
 	d.note("", root)
-	known := []string{"schema", "reason", "mode", "atomic", "idempotency_key", "actions"}
+	known := []string{"schema", "reason", "mode", "atomic", "idempotency_key", "queue_class", "actions"}
 	if s, ok := root.get("schema"); !ok {
 		return fail(root.pos, CodeSchemaVersion, "`schema` is missing", "add `schema: "+Schema+"`")
 	} else if s.kind != textNode {
@@ -48,6 +49,8 @@ func (d *Document) decode(root *node) *Error {
 			d.Atomic = v.truth
 		case "idempotency_key":
 			err = d.key(v)
+		case "queue_class":
+			err = d.queueClass(v)
 		case "actions":
 			err = d.actions(v)
 		default:
@@ -96,6 +99,20 @@ func (d *Document) mode(v *node) *Error {
 		return nil
 	}
 	return fail(v.pos, CodeMalformed, "mode "+quoted(v.text)+" is not one of LIVE, SIMULATE, VALIDATE", nearHint(strings.ToUpper(v.text), []string{"LIVE", "SIMULATE", "VALIDATE"}))
+}
+
+// QueueClasses are those that a document may ask for.
+var QueueClasses = []string{"INTERACTIVE", "BACKGROUND"}
+
+func (d *Document) queueClass(v *node) *Error {
+	if v.kind != textNode {
+		return wrong("queue_class", v, textNode)
+	}
+	if !slices.Contains(QueueClasses, v.text) {
+		return fail(v.pos, CodeMalformed, "queue_class "+quoted(v.text)+" is not one of "+strings.Join(QueueClasses, ", "), nearHint(strings.ToUpper(v.text), QueueClasses))
+	}
+	d.QueueClass = v.text
+	return nil
 }
 
 func (d *Document) key(v *node) *Error {

@@ -91,7 +91,10 @@ type Document struct {
 	Mode           Mode // Live when not written
 	Atomic         bool // true when not written
 	IdempotencyKey string
-	Actions        []Action // as written
+	// QueueClass is the queue that is asked for, "" for the submitter's own. Whose run
+	// it is decides, and this only among what that allows (S10.1 §11).
+	QueueClass string
+	Actions    []Action // as written
 	// Order is the topological order of Actions (indexes): an action stands
 	// after everything it names in `after`; ties keep the written order.
 	Order []int

@@ -59,6 +59,7 @@ type Plan struct {
 	Reason         string `json:"reason"`
 	Mode           Mode   `json:"mode"`
 	Atomic         bool   `json:"atomic"`
+	QueueClass     string `json:"queue_class,omitempty"` // asked for, see Document
 	CatalogVersion string `json:"catalog_version"`
 	Steps          []Step `json:"steps"` // in running order
 }

@@ -15,7 +15,7 @@ func (c *Catalog) Compile(d *plan.Document, intentID, planID string) (*plan.Plan
 		return nil, &plan.Error{Code: plan.CodeInvalidRequest, Message: "words are translated, not compiled"}
 	}
 	p := &plan.Plan{Schema: plan.PlanSchema, PlanID: planID, IntentID: intentID, Reason: d.Reason,
-		Mode: d.Mode, Atomic: d.Atomic, CatalogVersion: c.version}
+		Mode: d.Mode, Atomic: d.Atomic, QueueClass: d.QueueClass, CatalogVersion: c.version}
 	steps := make([]plan.Step, len(d.Actions))
 	for i, a := range d.Actions { // in the order of the file, for its first fault
 		ptr := fmt.Sprintf("/actions/%d", i)
