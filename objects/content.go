@@ -221,8 +221,9 @@ func (s *Store) prepareBytes(ctx context.Context, b []byte) (prepared, error) {
 	return p, nil
 }
 
-// version makes the version record of prepared content; s.mu is held.
-func (s *Store) addVersion(o *object, p prepared, c Cred, txn ID, action string) *version {
+// makeVersion makes the version of prepared content for an object; s.mu is held. The
+// caller puts it into the epoch.
+func (s *Store) makeVersion(o *object, p prepared, c Cred, txn ID, action string) *version {
 	v := &version{id: newID('v', s.o.Now()), object: o.id, parent: o.current, hash: p.hash, size: p.size, state: VerifiedState,
 		createdAt: s.o.Now(), createdBy: c.Subject, txn: txn, action: action, inline: p.inline, isInline: p.isInline, staging: p.staging}
 	if p.chunk != nil {
@@ -237,6 +238,12 @@ func (s *Store) addVersion(o *object, p prepared, c Cred, txn ID, action string)
 		s.open.syncs[p.staging] = true
 		s.open.seals = append(s.open.seals, v)
 	}
+	return v
+}
+
+// addVersion makes prepared content the object's current version; s.mu is held.
+func (s *Store) addVersion(o *object, p prepared, c Cred, txn ID, action string) *version {
+	v := s.makeVersion(o, p, c, txn, action)
 	s.putVersion(v)
 	if !o.current.IsZero() {
 		o.rollback = o.current

@@ -56,13 +56,14 @@ type Ino uint64
 // RootIno is the root of the tree.
 const RootIno Ino = 1
 
-// ID is an object's, version's or transaction's identifier: a prefix and a ULID (OM §3.1).
+// ID is an object's, version's, transaction's, pointer's or conflict's identifier: a
+// prefix and a ULID (OM §3.1).
 type ID struct {
 	kind byte
 	u    ulid.ULID
 }
 
-var idPrefixes = map[byte]string{'o': "obj_", 'v': "ver_", 't': "txn_"}
+var idPrefixes = map[byte]string{'o': "obj_", 'v': "ver_", 't': "txn_", 'p': "ptr_", 'c': "cnf_"}
 
 // idEntropy makes ULIDs of one millisecond strictly increasing: versions of one
 // object sort by the order in which they were made.

@@ -315,8 +315,17 @@ type txnLine struct {
 	Hash    string `json:"content_hash,omitempty"`
 }
 
+// The states that a transaction's record can have: one that is under way has none yet
+// (OM §9).
+const (
+	txnCommitted = "COMMITTED"
+	txnAborted   = "ABORTED"
+)
+
 func encodeTxn(t txnRecord) []byte {
-	t.State = "COMMITTED"
+	if t.State == "" {
+		t.State = txnCommitted
+	}
 	for _, w := range t.Writes {
 		t.Lines = append(t.Lines, txnLine{w.object, w.version, w.before, w.hash})
 	}

@@ -203,7 +203,8 @@ func TestF61_OneOfTwoCommitsWins(t *testing.T) {
 		if won < 0 || get(t, s, RootIno, name) != fmt.Sprintf("writer %d", won) {
 			t.Fatalf("%s: writer %d won, the file says %q", name, won, get(t, s, RootIno, name))
 		}
-		if vs, err := s.Versions(a.Object); err != nil || len(vs) != 2 {
+		vs, err := s.Versions(a.Object)
+		if err != nil || len(vs) != 3 || vs[0].State+vs[1].State+vs[2].State != "VERIFIEDVERIFIEDSTAGED" {
 			t.Fatalf("%s: %d versions, %v", name, len(vs), err)
 		}
 	}

@@ -365,6 +365,7 @@ type version struct {
 	chunks             []chunkRef
 	hot                bool
 	staging            string
+	loser              bool // of a conflict: it stays STAGED when it is sealed
 }
 
 type chunkRef struct {
@@ -397,6 +398,9 @@ func (v *version) encode() []byte {
 		e.uint(15, 1)
 	}
 	e.str(16, v.staging)
+	if v.loser {
+		e.uint(17, 1)
+	}
 	return e.b
 }
 
@@ -416,6 +420,8 @@ func decodeVersion(b []byte) (*version, error) {
 			v.isInline = x != 0
 		case 15:
 			v.hot = x != 0
+		case 17:
+			v.loser = x != 0
 		}
 	}, func(f protowire.Number, x []byte) {
 		switch f {

@@ -168,7 +168,10 @@ func (s *Store) sealVersion(v *version) error {
 	if err != nil {
 		return err
 	}
-	rec.hash, rec.chunks, rec.hot, rec.state, rec.staging = hash, refs, true, VerifiedState, ""
+	rec.hash, rec.chunks, rec.hot, rec.staging = hash, refs, true, ""
+	if !rec.loser {
+		rec.state = VerifiedState
+	}
 	s.putVersion(rec)
 	s.open.packed = true // the directory entry of the hot file must be synced
 	s.open.gone = append(s.open.gone, v.staging)

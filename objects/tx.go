@@ -30,6 +30,9 @@ type Tx struct {
 	staged  []string // staging files that belong to the transaction until it commits
 	writes  []write
 	done    bool
+	// candidates are the versions that are to become current, for the case that one
+	// of them is put forward in vain.
+	candidates []candidate
 }
 
 // CommitResult says what a transaction did.
@@ -119,6 +122,11 @@ func (t *Tx) WriteFile(ctx context.Context, name string, r io.Reader, o WriteOpt
 		return fmt.Errorf("%s: %w", name, err)
 	}
 	t.ops = append(t.ops, func() error { return t.s.txWrite(t, name, p, o) })
+	t.propose(candidate{name, o.Expect, func(ob *object) (*version, error) {
+		v := t.s.makeVersion(ob, p, t.c, t.id, t.action)
+		v.state, v.loser = Staged, true
+		return v, nil
+	}})
 	return nil
 }
 
@@ -149,7 +157,7 @@ func (s *Store) txWrite(t *Tx, name string, p prepared, o WriteOptions) error {
 			return fmt.Errorf("%s: %w", name, ErrIsDir)
 		}
 		if o.Expect != nil && n.inode.version != *o.Expect {
-			return fmt.Errorf("%s: version %s is current, %s was expected: %w", name, orNone(n.inode.version), orNone(*o.Expect), ErrStale)
+			return &ConflictError{Path: name, Object: n.object, Pointer: PointerID(n.object, "CURRENT"), Current: n.inode.version, Attempted: *o.Expect}
 		}
 		if n.draft != nil && n.draft.Dirty() {
 			return fmt.Errorf("%s: it is being written by another program: %w", name, ErrStale)
@@ -232,7 +240,8 @@ func (s *Store) txMkdirAll(t *Tx, dir string, o WriteOptions) (*node, error) {
 }
 
 // Commit makes the transaction happen, durably, in one epoch, or not at all; then
-// nothing has changed and the error says why. A lost compare-and-swap is ErrStale.
+// nothing has changed and the error says why. A lost compare-and-swap is a
+// *ConflictError; what was to be written is kept beside it (conflict.go).
 func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 	if t.done {
 		return CommitResult{}, fmt.Errorf("the transaction is over: %w", ErrInvalid)
@@ -268,7 +277,14 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 	for _, op := range t.ops {
 		if err := op(); err != nil {
 			s.abort()
-			s.mu.Unlock()
+			var stale *ConflictError
+			if errors.As(err, &stale) {
+				if e := s.lost(ctx, t, stale); e != nil {
+					err = errors.Join(err, fmt.Errorf("keep what lost: %w", e))
+				}
+			} else {
+				s.mu.Unlock()
+			}
 			return CommitResult{}, errors.Join(err, t.drop())
 		}
 	}

@@ -115,7 +115,7 @@ func (t *Tx) Delete(name string, recursive bool, expect *ID) {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if expect != nil && n.inode.version != *expect {
-			return fmt.Errorf("%s: version %s is current, %s was expected: %w", name, orNone(n.inode.version), orNone(*expect), ErrStale)
+			return &ConflictError{Path: name, Object: n.object, Pointer: PointerID(n.object, "CURRENT"), Current: n.inode.version, Attempted: *expect}
 		}
 		if err := s.remove(t.c, p, n, base, recursive); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -181,10 +181,23 @@ func (t *Tx) SetLabels(name string, add, remove []string) {
 
 // Adopt makes a version that exists current again, as a new version of the file: a
 // restore (contract §2). The file may have been removed meanwhile.
-func (t *Tx) Adopt(name string, object, ver ID, o WriteOptions) {
+func (t *Tx) Adopt(name string, obj, ver ID, o WriteOptions) {
+	t.propose(candidate{name, o.Expect, func(ob *object) (*version, error) {
+		from, err := t.s.version(obj, ver)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		v, now := *from, t.s.o.Now()
+		if v.staging != "" {
+			return nil, fmt.Errorf("version %s is not sealed yet: %w", from.id, ErrBusy)
+		}
+		v.id, v.object, v.txn, v.action, v.state, v.loser = newID('v', now), ob.id, t.id, t.action, Staged, true
+		v.createdAt, v.createdBy = now, t.c.Subject
+		return &v, nil
+	}})
 	t.ops = append(t.ops, func() error {
 		s := t.s
-		v, err := s.version(object, ver)
+		v, err := s.version(obj, ver)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -208,7 +221,7 @@ func (t *Tx) Adopt(name string, object, ver ID, o WriteOptions) {
 			}
 			n = s.newNode(Cred{UID: o.UID, GID: o.GID, Subject: t.c.Subject}, pn, base, unix.S_IFREG|mode&0o7777, 0)
 			s.bind(pn, n, base)
-			s.undelete(n, object)
+			s.undelete(n, obj)
 		} else if err != nil {
 			return err
 		}
@@ -216,7 +229,7 @@ func (t *Tx) Adopt(name string, object, ver ID, o WriteOptions) {
 			return fmt.Errorf("%s: it is being written by another program: %w", name, ErrStale)
 		}
 		if o.Expect != nil && n.inode.version != *o.Expect {
-			return fmt.Errorf("%s: version %s is current, %s was expected: %w", name, orNone(n.inode.version), orNone(*o.Expect), ErrStale)
+			return &ConflictError{Path: name, Object: n.object, Pointer: PointerID(n.object, "CURRENT"), Current: n.inode.version, Attempted: *o.Expect}
 		}
 		return s.txAdopt(t, n, v, p)
 	})
@@ -244,7 +257,7 @@ func (s *Store) txAdopt(t *Tx, n *node, from *version, p prepared) error {
 	before := ob.current
 	v := *from
 	v.id, v.object, v.parent, v.txn, v.action = newID('v', now), ob.id, before, t.id, t.action
-	v.createdAt, v.createdBy = now, t.c.Subject
+	v.createdAt, v.createdBy, v.loser = now, t.c.Subject, false
 	if v.staging != "" {
 		return fmt.Errorf("version %s is not sealed yet: %w", from.id, ErrBusy)
 	}
