@@ -276,6 +276,10 @@ func (rt *Runtime) run(ctx context.Context, r *Run, a *Action) (out adapter.Outp
 func executionFailure(err error) *Failure {
 	f := &Failure{Code: "AdapterFailure", Message: err.Error(), Details: map[string]any{"reason": "ADAPTER_REFUSED"}}
 	var e *adapter.Error
+	var lost *objects.ConflictError
+	if errors.As(err, &lost) && !lost.Conflict.IsZero() {
+		f.Details["conflict_id"] = lost.Conflict.String()
+	}
 	switch {
 	case errors.As(err, &e):
 		f.Code, f.Retryable = e.Code, e.Retryable

@@ -58,8 +58,17 @@ func (a *Adapter) Manifest() adapter.Manifest {
 	return m
 }
 
+// swaps are the actions that give a file a version. Where their base is stale it is the
+// commit that finds it, and keeps what would have been written as a conflict (CR §9).
+var swaps = map[string]bool{"aiosfs.object.write": true, "aiosfs.object.restore": true, "aiosfs.pointer.promote": true, "aiosfs.pointer.rollback": true}
+
 // Stage puts the action into the batch.
 func (a *Adapter) Stage(ctx context.Context, b *adapter.Batch, r adapter.Request) (adapter.Output, error) {
+	return a.stage(ctx, b, r, true)
+}
+
+// stage is Stage; what is not to be committed must know that its base is stale now.
+func (a *Adapter) stage(ctx context.Context, b *adapter.Batch, r adapter.Request, commits bool) (adapter.Output, error) {
 	op := operations[r.Step.Action]
 	if op == nil {
 		return adapter.Output{}, adapter.Fail("aiosfs.UnknownAction", "no action %s", r.Step.Action)
@@ -69,7 +78,7 @@ func (a *Adapter) Stage(ctx context.Context, b *adapter.Batch, r adapter.Request
 	if err != nil {
 		return adapter.Output{}, err
 	}
-	if err := expected(r, w); err != nil {
+	if err := expected(r, w); err != nil && !(commits && w.exists && swaps[r.Step.Action] && errors.Is(err, objects.ErrStale)) {
 		return adapter.Output{}, err
 	}
 	out, err := op(ctx, b, r, w)

@@ -16,7 +16,7 @@ const maxPreview = 256 << 10
 // what each path would become.
 func (a *Adapter) Simulate(ctx context.Context, r adapter.Request) ([]adapter.Preview, error) {
 	b := &adapter.Batch{Store: a.s, Tx: a.s.Begin(objects.Cred{Subject: r.Subject.ID}, r.ActionID), Pending: map[string]adapter.Pending{}}
-	out, err := a.Stage(ctx, b, r)
+	out, err := a.stage(ctx, b, r, false)
 	if err = errors.Join(err, b.Tx.Discard()); err != nil {
 		return nil, err
 	}
