@@ -154,6 +154,7 @@ type execution struct {
 	words   string
 	mime    []string
 	enough  bool // one row will do
+	known   map[objects.ID]*seen
 	rows    []Row
 	scanned int
 	// filtered counts what the query holds for and the ceiling hides; highest is the

@@ -31,12 +31,14 @@ type Caller struct {
 	Subject  identity.Subject
 }
 
-// Entry is a name in a view: a directory, a file that holds Data, or a link to Link,
-// a path from the mount's root without a leading slash.
+// Entry is a name in a view: a directory, a file that holds Data and can be written
+// unless it is Fixed, or a link to Link, a path from the mount's root without a leading
+// slash.
 type Entry struct {
 	Name  string
 	Dir   bool
 	File  bool
+	Fixed bool
 	Data  []byte
 	Link  string
 	Mtime time.Time
@@ -129,7 +131,7 @@ func (v *Views) remember(c Caller, err error) {
 }
 
 // roots are the views that are listed.
-var roots = []string{"define", "kind", "labels", "mime", "named", "query", "recent", "search"}
+var roots = []string{"conflicts", "define", "kind", "labels", "mime", "named", "query", "recent", "search"}
 
 // List lists a directory of the views; the empty path is views/ itself. Queries and
 // words can be asked for but are not listed.
@@ -153,6 +155,8 @@ func (v *Views) list(ctx context.Context, c Caller, path []string) ([]Entry, err
 			r, err := v.find(ctx, c, recentQuery)
 			return v.entries(r.Rows, nil), err
 		}
+	case "conflicts":
+		return v.conflicts(ctx, c, args)
 	case "kind":
 		if len(args) == 0 {
 			return v.dirs(objects.Kinds()), nil

@@ -149,7 +149,7 @@ func TestTheViewsOfSomeFiles(t *testing.T) {
 	b.settle()
 	shared, family := "plan.txt -> groups/local/shared/plan.txt", "plan.txt -> groups/family/shared/plan.txt"
 	second := "plan (2).txt -> groups/local/shared/plan.txt"
-	b.want(alice, []string{"define/", "kind/", "labels/", "mime/", "named/", "query/", "recent/", "search/"})
+	b.want(alice, []string{"conflicts/", "define/", "kind/", "labels/", "mime/", "named/", "query/", "recent/", "search/"})
 	b.want(alice, []string{second, family}[:0:0], "query")
 	b.want(alice, []string{family, second}, "recent")
 	b.want(alice, []string{second, family}, "kind", "FILE")

@@ -47,6 +47,9 @@ func viewEntry(e views.Entry) mountfs.Entry {
 		x.Mode = sIFDIR | 0o555
 	case e.File:
 		x.Mode, x.Data = sIFREG|0o644, e.Data
+		if e.Fixed {
+			x.Mode = sIFREG | 0o444
+		}
 	}
 	return x
 }
