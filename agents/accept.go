@@ -35,6 +35,11 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 	if closed {
 		return ErrClosed
 	}
+	return rt.take(ctx, by, name, doc, rt.understand)
+}
+
+// take makes a run of a document with what understand makes of it.
+func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []byte, understand func(context.Context, *change, *objects.Tx) (*tracked, error)) error {
 	rt.names.Lock()
 	defer rt.names.Unlock()
 	old, live := rt.named(by.Subject.ID, name), 0
@@ -58,7 +63,7 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 		PlanID: newID("pln", now), Correlation: newID("corr", now), Txns: map[int]string{}, Reverted: map[int]bool{}, Word: runReceived}}
 	c.event(nil, runReceived, "")
 	tx := rt.d.Store.Begin(c.r.cred(), "")
-	first, bad := rt.understand(ctx, c, tx)
+	first, bad := understand(ctx, c, tx)
 	if errors.Is(bad, ErrAgain) {
 		return errors.Join(bad, tx.Discard())
 	}

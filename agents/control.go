@@ -9,8 +9,6 @@ import (
 
 	"github.com/ai-os-dot-net/aios/agents/translate"
 	"github.com/ai-os-dot-net/aios/evidence/record"
-	"github.com/ai-os-dot-net/aios/objects"
-	"github.com/ai-os-dot-net/aios/policy"
 	"github.com/ai-os-dot-net/aios/policy/approval"
 )
 
@@ -229,55 +227,4 @@ func (rt *Runtime) cancel(l *tracked) error {
 		c.finish()
 		return nil
 	})
-}
-
-// takeBack undoes a run that succeeded, as a run of its own whose parent it is: the
-// earlier one stays what it was (S0.1 §6: SUCCEEDED is final).
-func (rt *Runtime) takeBack(ctx context.Context, l *tracked, by Submitter) error {
-	r := l.now()
-	if r.State() != string(Succeeded) || len(r.Txns) == 0 {
-		return fmt.Errorf("there is nothing to take back: %w", ErrInvalid)
-	}
-	for g := range r.Txns {
-		if r.Reverted[g] {
-			return fmt.Errorf("it was taken back before: %w", ErrInvalid)
-		}
-	}
-	rt.execLock.Lock()
-	defer rt.execLock.Unlock()
-	for i := len(r.Actions) - 1; i >= 0; i-- {
-		g := r.Actions[i].Group
-		id, err := objects.ParseID(r.Txns[g])
-		if err != nil || l.now().Reverted[g] {
-			continue
-		}
-		action := newID("act", rt.d.Now())
-		err = rt.stepIn(l, func(c *change, tx *objects.Tx) (*objects.Tx, error) {
-			if err := tx.Discard(); err != nil {
-				return nil, err
-			}
-			a := c.r.Actions[i]
-			d, f := rt.ask(c, &Action{ID: action, Step: a.Step, RequestHash: "undo:" + a.RequestHash}, func(q policy.Request) policy.Decision {
-				q.Action = "aiosfs.pointer.rollback"
-				return rt.d.Kernel.Evaluate(ctx, q)
-			})
-			if f != nil || d.Outcome != policy.Allow && d.Outcome != policy.RequireApproval {
-				return nil, fmt.Errorf("%w: policy does not allow the rollback (%s)", ErrDenied, d.ReasonCode)
-			}
-			if d.Outcome == policy.RequireApproval && !by.Subject.Admin && !by.Subject.SingleOperator {
-				return nil, fmt.Errorf("%w: the rollback needs an approval; drop a goal for it", ErrDenied)
-			}
-			c.r.Reverted[g] = true
-			c.emit(record.EmitterRuntime, record.RollbackCompleted, &Action{ID: action, Step: a.Step, RequestHash: a.RequestHash, Decision: &d}, map[string]any{"transaction_id": id.String(), "parent_action_id": a.ID})
-			c.event(nil, c.r.State(), "its effects were taken back by "+action)
-			var put error
-			_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), id, action, func(tx *objects.Tx) { put = c.put(tx) })
-			return nil, errors.Join(put, err)
-		})
-		if err != nil {
-			return err
-		}
-		l.wasUndone(g)
-	}
-	return nil
 }

@@ -44,6 +44,7 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 			group++
 		}
 		a := &Action{ID: newID("act", c.now), Step: s, State: Created, Rollback: rollbackNone, Group: group}
+		a.Parent, _ = s.Target["parent_action_id"].(string) // no document can say it: see takeBack
 		c.r.Actions = append(c.r.Actions, a)
 		var err error
 		if a.RequestHash, err = s.Request(c.r.By.Subject.ID, c.r.Plan.Reason, environment).Hash(); err != nil {
@@ -90,12 +91,16 @@ func (rt *Runtime) stages(s plan.Step) bool {
 	return ok
 }
 
-// must stops at a transition that this package's own code got wrong.
+// must breaks a step off at a transition that the lifecycle does not have: stepIn leaves
+// the run as it was, and a record.
 func must(err error) {
 	if err != nil {
-		panic(err)
+		panic(illegal{err})
 	}
 }
+
+// illegal is what must panics with.
+type illegal struct{ error }
 
 func (c *change) invalid(a *Action, code, message string) {
 	c.emit(record.EmitterRuntime, record.ActionValidated, a, map[string]any{"outcome": "FAILED", "error_code": code})
@@ -150,6 +155,13 @@ func paths(s plan.Step, by Submitter) []string {
 	}
 	if p, ok := s.Params["to"].(string); ok {
 		out = append(out, aiosfs.Rooted(by.Subject, p))
+	}
+	if more, ok := s.Target["paths"].([]any); ok { // of what is taken back
+		for _, p := range more {
+			if p, ok := p.(string); ok && !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
 	}
 	if g, ok := s.Target["group"].(string); ok && len(out) == 0 {
 		out = append(out, "groups/"+g)

@@ -57,7 +57,7 @@ func (c *change) emitAs(subject string, ai bool, by record.Emitter, t record.Typ
 		payload["action"], payload["request_hash"] = a.Step.Action, a.RequestHash
 	}
 	c.drafts = append(c.drafts, d)
-	c.r.Evidence = append(c.r.Evidence, evidenceRef{d.ID, t.String()})
+	c.r.Evidence = append(c.r.Evidence, evidenceRef{d.ID, t.String(), d.ActionID})
 }
 
 // put writes the run and its evidence into a transaction.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/plan"
@@ -107,6 +108,9 @@ func (rt *Runtime) execute(l *tracked, group int) error {
 	first := l.now().group(group)[0]
 	if l.now().Plan.Mode == plan.Simulate {
 		return rt.step(l, func(c *change) error { return rt.simulate(rt.ctx, c, group) })
+	}
+	if first.Parent != "" {
+		return rt.executeUndo(l, group)
 	}
 	if _, ok := rt.kinds[first.Step.Action].adapter.(adapter.Stager); ok {
 		ready, goOn, err := rt.prepareGroup(l, group)
@@ -212,7 +216,7 @@ var errExecution = errors.New("the execution failed")
 func (rt *Runtime) stage(ctx context.Context, b *adapter.Batch, r *Run, a *Action) (out adapter.Output, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = adapter.Fail("AdapterCrashed", "the adapter panicked: %v", p)
+			err = &adapter.Error{Code: crashed, Retryable: true, Err: fmt.Errorf("the adapter panicked: %v", p)}
 		}
 	}()
 	return rt.kinds[a.Step.Action].adapter.(adapter.Stager).Stage(ctx, b, rt.adapterRequest(r, a))
@@ -263,7 +267,7 @@ func (rt *Runtime) executeOutside(l *tracked, id string) error {
 func (rt *Runtime) run(ctx context.Context, r *Run, a *Action) (out adapter.Output, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = adapter.Fail("AdapterCrashed", "the adapter panicked: %v", p)
+			err = &adapter.Error{Code: crashed, Retryable: true, Err: fmt.Errorf("the adapter panicked: %v", p)}
 		}
 	}()
 	x, ok := rt.kinds[a.Step.Action].adapter.(adapter.Executor)
@@ -274,6 +278,15 @@ func (rt *Runtime) run(ctx context.Context, r *Run, a *Action) (out adapter.Outp
 }
 
 func executionFailure(err error) *Failure {
+	f := failureOf(err)
+	var outer, inner *adapter.Error
+	if errors.As(err, &outer) && errors.As(outer.Err, &inner) {
+		return f.because(executionFailure(outer.Err))
+	}
+	return f
+}
+
+func failureOf(err error) *Failure {
 	f := &Failure{Code: "AdapterFailure", Message: err.Error(), Details: map[string]any{"reason": "ADAPTER_REFUSED"}}
 	var e *adapter.Error
 	var lost *objects.ConflictError
@@ -283,16 +296,27 @@ func executionFailure(err error) *Failure {
 	switch {
 	case errors.As(err, &e):
 		f.Code, f.Retryable = e.Code, e.Retryable
+		if e.Code == crashed {
+			f.Details["reason"] = "ADAPTER_PANIC"
+		}
+	case errors.Is(err, adapter.ErrNoSimulation):
+		f.Code = "AdapterDoesNotSupportSimulate"
 	case errors.Is(err, objects.ErrStale):
 		f.Code = "aiosfs.StaleBase"
 	case errors.Is(err, context.DeadlineExceeded):
 		f.Code, f.Retryable, f.Details["reason"] = "AdapterTimeout", true, "ADAPTER_TIMEOUT"
 	}
-	if len(f.Message) > 512 {
-		f.Message = f.Message[:512] // S0.1 §7
+	if len(f.Message) > maxMessage {
+		f.Message = strings.ToValidUTF8(f.Message[:maxMessage], "")
 	}
 	return f
 }
+
+// maxMessage bounds the text of an error, in bytes (S0.1 §7).
+const maxMessage = 512
+
+// crashed is the code of an adapter that panicked.
+const crashed = "AdapterCrashed"
 
 // failExecution fails an action and, in an atomic run, everything with it: what
 // waits is dropped, what had effects is marked for its rollback.
@@ -305,7 +329,15 @@ func (rt *Runtime) failExecution(c *change, a *Action, f *Failure) {
 		}
 	}
 	c.fail(a, f)
+	rt.health.failed(rt.kinds[a.Step.Action], f, c.now)
 	a.Rollback = rt.wayBack(c.r, a)
+	if rt.kinds[a.Step.Action].kind.Rollback == adapter.RollbackExternal && a.Output.Changed {
+		if f.Details == nil {
+			f.Details = map[string]any{}
+		}
+		f.Details["rollback"] = string(adapter.RollbackExternal)
+		c.emit(record.EmitterRuntime, record.RollbackAttempted, a, map[string]any{"strategy": string(adapter.RollbackExternal), "outcome": rollbackNA, "affected_resources": a.Output.Data})
+	}
 	for _, o := range c.r.Actions {
 		if o.State == Verifying && (c.r.Plan.Atomic || o.Group == a.Group) {
 			c.fail(o, &Failure{Code: "DEPENDENCY_UNREADY", Message: fmt.Sprintf("taken back with %s", a.Step.ID)})
@@ -324,7 +356,7 @@ func (rt *Runtime) failExecution(c *change, a *Action, f *Failure) {
 // wayBack says what is to be done about an action's effects.
 func (rt *Runtime) wayBack(r *Run, a *Action) string {
 	switch k := rt.kinds[a.Step.Action].kind; {
-	case a.Attempts == 0 || k.Rollback == adapter.RollbackNone:
+	case a.Attempts == 0 || k.Rollback == adapter.RollbackNone || k.Rollback == adapter.RollbackExternal:
 		return rollbackNA
 	case k.Rollback == adapter.RollbackTransaction && r.Txns[a.Group] == "":
 		return rollbackNA

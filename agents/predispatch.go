@@ -111,7 +111,11 @@ func (rt *Runtime) stillCapable(c *change, a *Action) *Failure {
 
 // walled is step 5: the sandbox can be built on the host as it is now.
 func (rt *Runtime) walled(c *change, a *Action) *Failure {
-	w, ok := rt.kinds[a.Step.Action].adapter.(adapter.Walled)
+	k := rt.kinds[a.Step.Action]
+	if rt.health.of(k.adapter.Manifest().ID, c.now) == adapterUnhealthy {
+		return &Failure{Code: "BACKEND_UNAVAILABLE", Message: "the adapter of " + a.Step.Action + " was too slow three times in five minutes and is paused", Retryable: true, Details: map[string]any{"reason": "BACKEND_UNAVAILABLE", "adapter_id": k.id}}
+	}
+	w, ok := k.adapter.(adapter.Walled)
 	if !ok {
 		return nil
 	}

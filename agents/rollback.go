@@ -25,6 +25,9 @@ func (rt *Runtime) rollBack(l *tracked) error {
 		if ok {
 			err = x.Rollback(rt.ctx, rt.adapterRequest(r, last), last.Output.Rollback)
 		}
+		if err != nil {
+			rt.health.rollbackFailed(k, rt.d.Now())
+		}
 		return rt.step(l, func(c *change) error { c.rolled(c.r.action(last.ID), err); c.finish(); return nil })
 	}
 	txn, err := objects.ParseID(r.Txns[last.Group])
@@ -79,7 +82,9 @@ func (c *change) rolled(a *Action, err error) {
 	if err != nil {
 		must(a.move(RollbackFailed, false))
 		a.Rollback = rollbackFailed
-		a.Failure = &Failure{Code: "RollbackFailed", Message: err.Error(), Details: map[string]any{"cause": a.Failure, "affected_resources": a.Output.Data}}
+		f := &Failure{Code: "RollbackFailed", Message: err.Error(), Details: map[string]any{"affected_resources": a.Output.Data}}
+		a.Failure = f.because(a.Failure)
+		a.Failure.Retryable = false // a person must look first (S0.1 §7)
 		c.r.Failure = a.Failure
 		c.emit(record.EmitterRuntime, record.RollbackFailedRequiresOperator, a, map[string]any{"message": err.Error(), "degraded_rollback": true})
 		c.event(a, string(RollbackFailed), "")

@@ -2,10 +2,12 @@ package agents
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"time"
 
 	"github.com/oklog/ulid/v2"
+	"github.com/zeebo/blake3"
 
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/plan"
@@ -40,11 +42,13 @@ type Failure struct {
 	Message   string         `json:"message"`
 	Details   map[string]any `json:"details,omitempty"`
 	Retryable bool           `json:"retryable"`
+	Cause     *Failure       `json:"cause,omitempty"` // at most seven deep, see because
 }
 
 // Action is one typed action of a run with everything that became of it.
 type Action struct {
 	ID           string            `json:"action_id"`
+	Parent       string            `json:"parent_action_id,omitempty"` // whose effects it takes back
 	Step         plan.Step         `json:"step"`
 	State        State             `json:"state"`
 	RequestHash  string            `json:"request_hash"`
@@ -71,8 +75,9 @@ type Event struct {
 
 // evidenceRef is a record that this run wrote.
 type evidenceRef struct {
-	ID   string `json:"id"`
-	Type string `json:"type"`
+	ID     string `json:"id"`
+	Type   string `json:"type"`
+	Action string `json:"action_id,omitempty"`
 }
 
 // Run is one accepted document. It is a record of the store, and only the runtime
@@ -85,8 +90,9 @@ type Run struct {
 	Accepted    time.Time            `json:"accepted_at"`
 	Changed     time.Time            `json:"changed_at"`
 	Done        time.Time            `json:"done_at,omitzero"`
-	MovedTo     string               `json:"moved_to,omitempty"` // below .done/
-	Aliases     []string             `json:"aliases,omitempty"`  // names that the same goal was dropped under again
+	Parent      string               `json:"parent_run_id,omitempty"` // whose effects it takes back
+	MovedTo     string               `json:"moved_to,omitempty"`      // below .done/
+	Aliases     []string             `json:"aliases,omitempty"`       // names that the same goal was dropped under again
 	Intent      string               `json:"intent_id"`
 	PlanID      string               `json:"plan_id"`
 	Correlation string               `json:"correlation_id"`
@@ -177,4 +183,10 @@ func newID(prefix string, now time.Time) string {
 
 func (r *Run) cred() objects.Cred {
 	return objects.Cred{UID: r.By.UID, GID: r.By.GID, Subject: r.By.Subject.ID, IsAI: r.By.Subject.IsAI, Session: r.By.Subject.SessionClass}
+}
+
+// traceID is the W3C trace of a correlation: the same for all that comes of it.
+func traceID(correlation string) string {
+	sum := blake3.Sum256([]byte(correlation))
+	return hex.EncodeToString(sum[:16])
 }

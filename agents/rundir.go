@@ -159,7 +159,7 @@ func (rt *Runtime) render(r *Run) map[string][]byte {
 		f["plan.json"] = pretty(r.Plan)
 		f["plan"] = []byte(r.Diff)
 	}
-	var envelopes []any
+	var envelopes []envelope
 	type decided struct {
 		policy.Decision
 		Action string `json:"action"`
@@ -170,14 +170,7 @@ func (rt *Runtime) render(r *Run) map[string][]byte {
 	for _, a := range r.Actions {
 		f["actions/"+a.ID+"/state"] = []byte(string(a.State) + "\n")
 		f["actions/"+a.ID+"/phase"] = []byte(a.State.Phase() + "\n")
-		reason := ""
-		if r.Plan != nil {
-			reason = r.Plan.Reason
-		}
-		envelopes = append(envelopes, map[string]any{"schema_version": "aios.action.v1alpha1", "action_id": a.ID, "intent_id": r.Intent, "plan_id": r.PlanID,
-			"correlation_id": r.Correlation, "idempotency_key": a.Step.IdempotencyKey, "request": a.Step.Request(r.By.Subject.ID, reason, environment),
-			"request_hash": a.RequestHash, "status": map[string]any{"phase": a.State.Phase(), "state": a.State, "attempts": a.Attempts,
-				"dispatch_kind": a.Dispatch, "rollback_outcome": a.Rollback, "crash_recovery_observed": a.CrashSeen, "error": a.Failure}})
+		envelopes = append(envelopes, rt.envelope(r, a))
 		if a.Decision != nil {
 			decisions = append(decisions, decided{*a.Decision, a.Step.Action})
 		}
@@ -258,7 +251,7 @@ func approvalText(r *Run) []byte {
 		if q == nil {
 			continue
 		}
-		fmt.Fprintf(&b, "%s asks for %s\n", q.Proposer, a.Step.Action)
+		fmt.Fprintf(&b, "%s asks for %s\nid: %s\n", q.Proposer, a.Step.Action, r.ID)
 		for _, p := range paths(a.Step, r.By) {
 			fmt.Fprintf(&b, "on /aios/%s\n", p)
 		}

@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,9 +12,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/translate"
 	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/evidence/record"
 	"github.com/ai-os-dot-net/aios/objects"
 	"github.com/ai-os-dot-net/aios/policy"
 	"github.com/ai-os-dot-net/aios/policy/identity"
@@ -130,6 +134,8 @@ func (t *tracked) set(r *Run) {
 
 // Runtime carries documents out. Its methods may be used concurrently.
 type Runtime struct {
+	id       string // runtime:<16 hex> of the approval key
+	health   health
 	d        Deps
 	kinds    map[string]served
 	mu       sync.Mutex
@@ -148,6 +154,7 @@ type Runtime struct {
 }
 
 type served struct {
+	id      string // of the adapter, adapter:aios:NAME:VERSION
 	adapter adapter.Adapter
 	kind    adapter.Kind
 }
@@ -164,13 +171,15 @@ func New(ctx context.Context, d Deps) (*Runtime, error) {
 		d.Logger = slog.Default()
 	}
 	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, active: map[string]*tracked{}, queue: newQueue(workers), budgets: map[string]*budget{}}
+	sum := blake3.Sum256(d.ApprovalKey.Public().(ed25519.PublicKey))
+	rt.id = "runtime:" + hex.EncodeToString(sum[:8])
 	rt.ctx, rt.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, a := range d.Adapters {
 		for _, k := range a.Manifest().Kinds {
 			if _, twice := rt.kinds[k.Action]; twice {
 				return nil, fmt.Errorf("start the action runtime: two adapters serve %s", k.Action)
 			}
-			rt.kinds[k.Action] = served{a, k}
+			rt.kinds[k.Action] = served{"adapter:aios:" + a.Manifest().ID + ":" + a.Manifest().Version, a, k}
 		}
 	}
 	err := d.Store.ScanRecords(runPrefix, func(key string, b []byte) error {
@@ -302,15 +311,14 @@ func (rt *Runtime) stepIn(l *tracked, fn func(c *change, tx *objects.Tx) (*objec
 		return err
 	}
 	tx := rt.d.Store.Begin(c.r.cred(), "")
-	if tx, err = fn(c, tx); err != nil {
+	if tx, err = rt.guarded(c, tx, fn); err != nil {
 		if errors.Is(err, errNothing) {
 			err = nil
 		}
 		return err
 	}
 	if tx == nil { // it was committed by fn
-		l.set(c.r)
-		return nil
+		return rt.show(l, c)
 	}
 	if err := c.put(tx); err != nil {
 		return err
@@ -318,8 +326,39 @@ func (rt *Runtime) stepIn(l *tracked, fn func(c *change, tx *objects.Tx) (*objec
 	if _, err := tx.Commit(rt.ctx); err != nil {
 		return fmt.Errorf("write the run down: %w", err)
 	}
+	return rt.show(l, c)
+}
+
+// show lets others see what a step made of a run. That it is over they see when the log has
+// the evidence: while it takes none, nothing succeeds (S10.1 §12.6).
+func (rt *Runtime) show(l *tracked, c *change) error {
+	if c.r.Terminal() && len(c.drafts) > 0 {
+		if err := rt.d.Store.WaitEvidence(rt.ctx); err != nil {
+			return fmt.Errorf("the evidence is not in the log: %w", err)
+		}
+	}
 	l.set(c.r)
 	return nil
+}
+
+// guarded calls fn; a transition that the lifecycle does not have ends it with
+// ErrIllegalTransition and a record of the attempt (S10.1 §4).
+func (rt *Runtime) guarded(c *change, tx *objects.Tx, fn func(c *change, tx *objects.Tx) (*objects.Tx, error)) (out *objects.Tx, err error) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		bad, ok := p.(illegal)
+		if !ok {
+			panic(p)
+		}
+		_, told := rt.d.Log.Append(rt.ctx, evidence.Draft{Type: record.FailureObserved, Emitter: string(record.EmitterSupervisor), Subject: c.r.By.Subject.ID, SubjectIsAI: c.r.By.Subject.IsAI,
+			Session: c.r.By.Subject.SessionClass, Scope: "_system", CorrelationID: c.r.Correlation,
+			Payload: map[string]any{record.DetailKind: ErrIllegalTransition.Error(), "message": bad.Error(), "run_id": c.r.ID, "refused": true}})
+		out, err = nil, errors.Join(bad.error, told)
+	}()
+	return fn(c, tx)
 }
 
 // change copies a run for a step.

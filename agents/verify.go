@@ -116,6 +116,9 @@ func (rt *Runtime) probe(ctx context.Context, r *Run, a *Action, v plan.Verifica
 	case "process.state":
 		rt.probeProcess(&k)
 		return k
+	case "aiosfs.transaction_undone":
+		rt.probeUndone(&k)
+		return k
 	}
 	p := arg(v.Args, "object_or_path", "path")
 	at, err := rt.d.Store.Resolve(aiosfs.Rooted(r.By.Subject, p))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,7 +22,24 @@ type outbox struct {
 	wake    chan struct{}
 	next    uint64
 	running sync.Mutex
-	waiters []chan struct{}
+	waiters []outWaiter
+}
+
+// outWaiter waits until the log has everything up to a key.
+type outWaiter struct {
+	upTo  uint64
+	ready chan struct{}
+}
+
+// release lets go those whose evidence the log has; b.mu is held.
+func (b *outbox) release() {
+	b.waiters = slices.DeleteFunc(b.waiters, func(w outWaiter) bool {
+		if len(b.queue) > 0 && b.queue[0].key <= w.upTo {
+			return false
+		}
+		close(w.ready)
+		return true
+	})
 }
 
 type outEntry struct {
@@ -103,10 +121,7 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 		b.mu.Lock()
 		batch := append([]outEntry{}, b.queue[:min(len(b.queue), 256)]...)
 		if len(batch) == 0 {
-			for _, w := range b.waiters {
-				close(w)
-			}
-			b.waiters = nil
+			b.release()
 		}
 		b.mu.Unlock()
 		if len(batch) == 0 {
@@ -129,6 +144,7 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 		s.at("outbox: appended")
 		b.mu.Lock()
 		b.queue = b.queue[len(batch):]
+		b.release()
 		b.mu.Unlock()
 		s.mu.Lock()
 		for _, e := range batch {
@@ -161,8 +177,8 @@ func (s *Store) retryOutbox() {
 // WaitEvidence returns when the log has the evidence of every change that was
 // committed before the call.
 func (s *Store) WaitEvidence(ctx context.Context) error {
-	w := make(chan struct{})
 	s.outbox.mu.Lock()
+	w := outWaiter{s.outbox.next, make(chan struct{})}
 	if len(s.outbox.queue) == 0 {
 		s.outbox.mu.Unlock()
 		// A drain may be between the log and the queue: let it finish.
@@ -174,7 +190,7 @@ func (s *Store) WaitEvidence(ctx context.Context) error {
 	s.outbox.mu.Unlock()
 	s.outbox.signal()
 	select {
-	case <-w:
+	case <-w.ready:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

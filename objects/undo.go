@@ -112,34 +112,11 @@ func (s *Store) keepUndo(rec *txnRecord) error {
 // changed again since, nothing happens and the error is ErrStale.
 func (s *Store) Undo(ctx context.Context, c Cred, txn ID, action string, with func(*Tx)) (CommitResult, error) {
 	s.mu.Lock()
-	b, err := s.get(txnKey(txn))
-	if err != nil {
-		s.mu.Unlock()
-		if errors.Is(err, kv.ErrNotFound) {
-			err = fmt.Errorf("transaction %s: %w", txn, ErrNotFound)
-		}
-		return CommitResult{}, err
-	}
-	var rec txnRecord
-	if err := json.Unmarshal(b, &rec); err != nil {
-		s.mu.Unlock()
-		return CommitResult{}, err
-	}
-	var list []undo
-	for i := range rec.Parts {
-		b, err := s.get(undoKey(txn, i))
-		if err != nil {
-			s.mu.Unlock()
-			return CommitResult{}, err
-		}
-		var part []undo
-		if err := json.Unmarshal(b, &part); err != nil {
-			s.mu.Unlock()
-			return CommitResult{}, err
-		}
-		list = append(list, part...)
-	}
+	list, err := s.undoList(txn)
 	s.mu.Unlock()
+	if err != nil {
+		return CommitResult{}, err
+	}
 	t := s.Begin(c, action)
 	if with != nil {
 		with(t)
@@ -158,6 +135,82 @@ func (s *Store) Undo(ctx context.Context, c Cred, txn ID, action string, with fu
 		return nil
 	})
 	return t.Commit(ctx)
+}
+
+// Undone tells whether everything that a transaction changed is as it was before it: an
+// independent look, for who has taken it back.
+func (s *Store) Undone(txn ID) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list, err := s.undoList(txn)
+	if err != nil {
+		return false, err
+	}
+	for _, u := range list {
+		cur, err := s.now(u.Key)
+		if err != nil {
+			return false, err
+		}
+		same, err := sameAs(u.Key, u.Before, cur)
+		if err != nil || !same {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+// sameAs compares a record with what it was. A directory may have changed otherwise, and
+// an inode that was made is gone when it has no name any more.
+func sameAs(key, before, cur []byte) (bool, error) {
+	if bytes.Equal(before, cur) {
+		return true, nil
+	}
+	if key[0] != 'i' || cur == nil {
+		return len(before) == 0 && len(cur) == 0, nil
+	}
+	n, err := decodeInode(cur)
+	if err != nil {
+		return false, err
+	}
+	if len(before) == 0 {
+		return n.nlink == 0, nil
+	}
+	was, err := decodeInode(before)
+	if err != nil {
+		return false, err
+	}
+	if isDir(n.mode) {
+		return isDir(was.mode) && n.mode == was.mode && n.uid == was.uid && n.gid == was.gid, nil
+	}
+	return n.mode == was.mode && n.uid == was.uid && n.gid == was.gid && n.size == was.size && n.nlink == was.nlink && n.mtime == was.mtime && n.version == was.version, nil
+}
+
+// undoList reads how a transaction is undone; s.mu is held.
+func (s *Store) undoList(txn ID) ([]undo, error) {
+	b, err := s.get(txnKey(txn))
+	if errors.Is(err, kv.ErrNotFound) {
+		return nil, fmt.Errorf("transaction %s: %w", txn, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var rec txnRecord
+	if err := json.Unmarshal(b, &rec); err != nil {
+		return nil, err
+	}
+	var list []undo
+	for i := range rec.Parts {
+		b, err := s.get(undoKey(txn, i))
+		if err != nil {
+			return nil, err
+		}
+		var part []undo
+		if err := json.Unmarshal(b, &part); err != nil {
+			return nil, err
+		}
+		list = append(list, part...)
+	}
+	return list, nil
 }
 
 // now is what a record is at this moment, encoded; nil where it is not there.

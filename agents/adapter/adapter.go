@@ -29,6 +29,9 @@ const (
 	RollbackNone        Rollback = "NONE"        // there is none
 	RollbackTransaction Rollback = "TRANSACTION" // the store undoes it
 	RollbackAdapter     Rollback = "ADAPTER"     // the adapter's Rollback does
+	// RollbackExternal is a way back that only a person can go: the action stays FAILED,
+	// and the need is noted.
+	RollbackExternal Rollback = "EXTERNAL_REQUIRED"
 )
 
 // Kind is one kind of action that an adapter serves.

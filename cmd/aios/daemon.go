@@ -172,6 +172,9 @@ func (d *daemon) status() map[string]any {
 		"policy_bundle_version": info.BundleVersion, "policy_degraded": info.Degraded, "policy_rules": info.Rules, "hard_denies": info.HardDenies,
 		"evidence_records": head.Size, "evidence_segment": head.Segment, "passthrough": false,
 	}
+	if d.runtime != nil {
+		m["adapters"] = d.runtime.AdapterHealth()
+	}
 	if st, err := d.store.StatFS(); err == nil {
 		m["free_bytes"] = st.Available * uint64(st.BlockSize)
 	}

@@ -214,11 +214,10 @@ func askApproval(c *cobra.Command, r run, mayDecide bool) error {
 }
 
 func approvalName(r run) string {
-	var doc struct {
-		ID string `json:"intent_id"`
-	}
-	if json.Unmarshal([]byte(r.read("intent.json")), &doc) == nil && doc.ID != "" {
-		return doc.ID
+	for line := range strings.Lines(r.read("approval")) {
+		if id, ok := strings.CutPrefix(strings.TrimSpace(line), "id: "); ok {
+			return id
+		}
 	}
 	return r.name
 }

@@ -110,15 +110,13 @@ func summarise(r run, docPath string) summary {
 	if info, err := os.Stat(filepath.Join(r.dir, "state")); err == nil {
 		s.Since = info.ModTime()
 	}
-	var doc struct {
-		Goal   string `json:"goal"`
-		Reason string `json:"reason"`
+	var envelopes []struct {
+		Request struct {
+			Reason string `json:"reason"`
+		} `json:"request"`
 	}
-	if json.Unmarshal([]byte(r.read("intent.json")), &doc) == nil {
-		s.Goal = doc.Goal
-		if s.Goal == "" {
-			s.Goal = doc.Reason
-		}
+	if json.Unmarshal([]byte(r.read("intent.json")), &envelopes) == nil && len(envelopes) > 0 {
+		s.Goal = envelopes[0].Request.Reason
 	}
 	if s.Goal == "" { // what is asked of an approver names who asks for what, and why
 		asked := map[string]string{}
