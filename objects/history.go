@@ -118,6 +118,23 @@ func (s *Store) Version(ver ID) (Version, error) {
 	return v.public(), nil
 }
 
+// Committed is when a version became a part of the tree: a snapshot of that time has it,
+// an earlier one has not.
+func (s *Store) Committed(ver ID) (time.Time, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, err := s.findVersion(ver)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, p := range s.view.History(verKey(v.object, v.id)) {
+		if !p.Deleted {
+			return p.TS.Time(), nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("version %s is not committed yet: %w", ver, ErrNotFound)
+}
+
 // OpenVersion opens a version's bytes.
 func (s *Store) OpenVersion(ver ID) (Reader, error) {
 	s.mu.Lock()

@@ -23,7 +23,7 @@ func (v *Views) conflicts(ctx context.Context, c Caller, args []string) ([]Entry
 		defer sn.Close()
 		var list []Entry
 		err = sn.Conflicts(func(k objects.Conflict) error {
-			if k.Status == "OPEN" && e.sees(k.Object) != nil {
+			if k.Status == "OPEN" && e.shows(k.Object) {
 				list = append(list, Entry{Name: k.ID.String(), Dir: true, Mtime: k.DetectedAt})
 			}
 			return ctx.Err()
@@ -35,7 +35,7 @@ func (v *Views) conflicts(ctx context.Context, c Caller, args []string) ([]Entry
 			return nil, fmt.Errorf("conflicts/%s: %w", args[0], ErrNotFound)
 		}
 		k, err := v.d.Store.GetConflict(id)
-		if errors.Is(err, objects.ErrNotFound) || err == nil && e.sees(k.Object) == nil {
+		if errors.Is(err, objects.ErrNotFound) || err == nil && !e.shows(k.Object) {
 			return nil, fmt.Errorf("conflicts/%s: %w", args[0], ErrNotFound)
 		}
 		if err != nil {
@@ -64,47 +64,8 @@ func conflictEntries(k objects.Conflict) ([]Entry, error) {
 	return append(list, Entry{Name: "conflict.json", File: true, Fixed: true, Data: append(text, '\n'), Mtime: k.DetectedAt}), nil
 }
 
-// versionPath is where the mount shows a version by its id.
-func versionPath(obj, ver objects.ID) string {
-	return "objects/" + obj.String() + "/versions/" + ver.String()
-}
-
-// seen is an object as a caller sees it.
-type seen struct {
-	object objects.Object
-	attr   objects.Attr
-	path   string
-	reads  bool // its content, too
-}
-
-// sees gives an object that the caller may know of under his ceiling, else nil.
-func (e *execution) sees(id objects.ID) *seen {
-	if s, ok := e.known[id]; ok {
-		return s
-	}
-	s, err := e.look(id)
-	if err != nil {
-		s = nil
-	}
-	if e.known == nil {
-		e.known = map[objects.ID]*seen{}
-	}
-	e.known[id] = s
-	return s
-}
-
-func (e *execution) look(id objects.ID) (*seen, error) {
-	o, err := e.v.d.Store.Object(id)
-	if err != nil {
-		return nil, err
-	}
-	a, err := e.v.d.Store.GetAttr(o.Ino)
-	if err != nil {
-		return nil, err
-	}
-	p := e.sight.path(o, a)
-	if o.State != "ACTIVE" || a.Object != o.ID || p == "" || o.Privacy > e.ceiling {
-		return nil, ErrNotFound
-	}
-	return &seen{o, a, p, e.sight.c.may(a, mayRead)}, nil
+// shows tells whether the caller may know of an object under his ceiling.
+func (e *execution) shows(id objects.ID) bool {
+	s := e.sees(id)
+	return s != nil && s.object.Privacy <= e.ceiling
 }

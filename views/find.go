@@ -4,35 +4,34 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/oklog/ulid/v2"
 
 	"github.com/ai-os-dot-net/aios/objects"
 	"github.com/ai-os-dot-net/aios/views/dsl"
 )
 
-// Row is one thing that a query found.
-type Row struct {
-	Object objects.Object
-	Attr   objects.Attr
-	Path   string // from the mount's root
-	Score  float64
-}
-
 // Result is what a query found. Status is PARTIAL for every query that is not held
 // to the caller's own places by `under`, whether or not something was kept from
 // him, so that counting tells nothing (filesystem.md §12).
 type Result struct {
+	ID        string // qry_<ULID>
+	Query     *dsl.Query
+	Columns   []string
 	Rows      []Row
 	Canonical string // the query's canonical text
 	Status    string // COMPLETE or PARTIAL
+	At        time.Time
+	AsOf      time.Time // of the epoch that was looked at; zero for the present
 }
 
 // Find runs a query within what the caller may see. A wrong query is ErrQuery, and
-// LastError keeps its message; a budget used up is ErrTimeout, ErrScan or ErrTooLarge.
+// LastError keeps its message; a budget used up is ErrTimeout, ErrScan, ErrMemory or
+// ErrTooLarge, and a time before the history that is kept ErrHorizon.
 func (v *Views) Find(ctx context.Context, c Caller, query string) (Result, error) {
 	q, err := parse([]string{query})
 	if err == nil {
@@ -45,60 +44,9 @@ func (v *Views) Find(ctx context.Context, c Caller, query string) (Result, error
 	return Result{}, err
 }
 
-// served are the fields that the store can answer for today.
-var served = map[string]bool{"object_id": true, "kind": true, "metadata.name": true, "metadata.labels": true, "created_at": true,
-	"created_by": true, "privacy_class": true, "lifecycle_state": true, "updated_at": true, "mtime": true, "size": true, "path": true,
-	"uid": true, "gid": true, "mode": true, "target.scope": true, "target.group_id": true, "target.user_id": true, "score": true}
-
-// servable refuses what the language has and the executor has not yet, rather than
-// to answer it wrongly.
-func (v *Views) servable(q *dsl.Query) error {
-	no := func(col int, what string) error {
-		return fmt.Errorf("%w: %w", ErrQuery, &dsl.Error{Code: dsl.NotServed, Column: max(col, 1), Message: what + " is not answered yet"})
-	}
-	switch {
-	case q.Source != "objects":
-		return no(6, "from "+q.Source)
-	case len(q.GroupBy) > 0:
-		return no(q.GroupBy[0].Column, "group by")
-	case q.AsOf != nil:
-		return no(q.AsOf.Column, "as of (see views/at/)")
-	case q.Project != nil && q.Project.Kind != "object_list":
-		return no(1, "project "+q.Project.Kind)
-	}
-	matches, mimes := 0, 0
-	for _, p := range q.Where {
-		if p.Op == dsl.Match {
-			if matches++; v.d.Index == nil || matches > 1 {
-				return no(p.Column, "a second match, or one without an index,")
-			}
-		}
-		if p.Field == "metadata.mime" {
-			if mimes++; v.d.Index == nil || mimes > 1 || p.Op != dsl.Eq && p.Op != dsl.In {
-				return no(p.Column, "a second mime, or anything but = and in of it,")
-			}
-			continue
-		}
-		if p.Op == dsl.Pointer && p.Values[0].Text != "CURRENT" && p.Values[0].Text != "STABLE" && p.Values[0].Text != "ROLLBACK" {
-			return no(p.Column, "pointer("+p.Values[0].Text+")")
-		}
-		if p.Field != "" && !served[p.Field] {
-			return no(p.Column, p.Field)
-		}
-		if p.Field == "lifecycle_state" && (p.Op != dsl.Eq || p.Values[0].Text != "ACTIVE") {
-			return no(p.Column, "anything but lifecycle_state = ACTIVE")
-		}
-	}
-	for _, o := range q.OrderBy {
-		if !served[o.Field] {
-			return no(o.Column, "order by "+o.Field)
-		}
-	}
-	return nil
-}
-
 func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error) {
-	r := Result{Canonical: q.String(), Status: "PARTIAL"}
+	now := v.d.Now()
+	r := Result{ID: "qry_" + ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String(), Query: q, Columns: columns[q.Source], Canonical: q.String(), Status: "PARTIAL", At: now}
 	if err := v.servable(q); err != nil {
 		return r, err
 	}
@@ -120,15 +68,24 @@ func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error
 				r.Status = "COMPLETE"
 			}
 		}
+		if p.Field != "" && p.Op != dsl.Exists && p.Field == "lifecycle_state" {
+			e.dead = true
+		}
 	}
-	var err error
-	if e.indexed() {
-		err = e.search(ctx)
-	} else {
-		err = e.scan(ctx)
+	if len(q.GroupBy) > 0 {
+		e.groups = &grouping{q, map[string]*group{}}
+		r.Columns = grouped(q)
 	}
-	if err != nil {
+	if err := e.open(ctx); err != nil {
 		return r, err
+	}
+	defer e.close()
+	r.AsOf = e.asOf
+	if err := e.run(ctx); err != nil {
+		return r, err
+	}
+	if e.groups != nil {
+		e.rows = e.groups.rows()
 	}
 	e.sort()
 	rows := e.rows[min(q.Offset, len(e.rows)):]
@@ -138,7 +95,7 @@ func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error
 	if len(rows) > maxRows {
 		return r, ErrTooLarge
 	}
-	if err := e.tell(ctx, r.Canonical, len(rows)); err != nil {
+	if err := e.tell(ctx, &r, len(rows)); err != nil {
 		return r, err
 	}
 	r.Rows = rows
@@ -154,78 +111,139 @@ type execution struct {
 	words   string
 	mime    []string
 	enough  bool // one row will do
+	dead    bool // retired objects are asked for, too
+	// sn is the past that is looked at, or the present of the sources that are no
+	// objects; asOf is zero for the present.
+	sn      *objects.Snapshot
+	asOf    time.Time
 	known   map[objects.ID]*seen
 	rows    []Row
+	groups  *grouping
 	scanned int
-	// filtered counts what the query holds for and the ceiling hides; highest is the
-	// highest class of what it holds for, hidden or not.
-	filtered int
-	highest  objects.Privacy
+	// filtered counts what the query holds for and the ceiling hides, suppressed what is
+	// in other groups' places; highest is the highest class of what it holds for, hidden
+	// or not.
+	filtered, suppressed int
+	highest              objects.Privacy
 }
 
-// indexed tells whether the candidates come from the index.
-func (e *execution) indexed() bool { return e.words != "" || len(e.mime) > 0 }
-
-func (e *execution) scan(ctx context.Context) error {
-	var failed error
-	err := e.v.d.Store.Objects(func(o objects.Object) bool {
-		failed = e.consider(ctx, o, 0)
-		return failed == nil
-	})
-	return errors.Join(failed, err)
+// open takes the snapshot that the query looks at.
+func (e *execution) open(ctx context.Context) error {
+	stored := e.v.d.Store
+	a := e.q.AsOf
+	if a == nil && e.q.Source == "objects" {
+		return nil
+	}
+	now, err := stored.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	e.sn = now
+	if a == nil {
+		return nil
+	}
+	at, ok := a.At(e.v.d.Now())
+	if !ok {
+		if at, err = e.committed(a.Version); err != nil {
+			e.close()
+			return fmt.Errorf("%w: %w", ErrQuery, &dsl.Error{Code: dsl.InvalidQuery, Column: a.Column, Message: "no version " + a.Version})
+		}
+	}
+	if at.After(e.v.d.Now()) {
+		e.close()
+		return fmt.Errorf("%w: %w", ErrQuery, &dsl.Error{Code: dsl.InvalidQuery, Column: a.Column, Message: at.UTC().Format(time.RFC3339) + " has not come yet"})
+	}
+	past, err := stored.At(at)
+	e.close()
+	if errors.Is(err, objects.ErrHorizon) {
+		return ErrHorizon
+	}
+	if err != nil {
+		return err
+	}
+	e.sn, e.asOf, e.sight.past = past, past.Time(), past
+	return nil
 }
 
-// consider takes an object into the rows if the query and the caller's rights let it.
-func (e *execution) consider(ctx context.Context, o objects.Object, score float64) error {
+// committed is when a version became a part of the tree, for a caller who sees its
+// object.
+func (e *execution) committed(ver string) (time.Time, error) {
+	id, err := objects.ParseID(ver)
+	if err != nil {
+		return time.Time{}, err
+	}
+	v, err := e.v.d.Store.Version(id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if e.sees(v.Object) == nil {
+		return time.Time{}, ErrNotFound
+	}
+	e.known = nil // that was the present
+	return e.v.d.Store.Committed(id)
+}
+
+func (e *execution) close() {
+	if e.sn != nil {
+		e.sn.Close()
+	}
+	e.sn = nil
+}
+
+func (e *execution) run(ctx context.Context) error {
+	switch e.q.Source {
+	case "versions":
+		return e.versions(ctx)
+	case "pointers":
+		return e.pointers(ctx)
+	case "transactions":
+		return e.transactions(ctx)
+	case "conflicts":
+		return e.conflicts(ctx)
+	case "evidence":
+		return e.evidence(ctx)
+	case "actions":
+		return e.actions(ctx)
+	}
+	if e.indexed() {
+		return e.search(ctx)
+	}
+	return e.scan(ctx)
+}
+
+// step counts something that is looked at.
+func (e *execution) step(ctx context.Context) error {
 	if e.scanned++; e.scanned > maxScan {
 		return ErrScan
 	}
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if o.State != "ACTIVE" {
-		return nil
-	}
-	a, err := e.v.d.Store.GetAttr(o.Ino)
-	if errors.Is(err, objects.ErrNotFound) || err == nil && a.Object != o.ID {
-		return nil // gone meanwhile
-	}
-	if err != nil {
-		return err
-	}
-	row := Row{Object: o, Attr: a, Score: score}
-	needPath := false
-	for _, p := range e.q.Where {
-		if p.Op == dsl.Under || p.Field == "path" || p.Field == "metadata.name" {
-			needPath = true
-			continue
-		}
-		if !e.holds(p, &row) {
-			return nil
-		}
-	}
-	if row.Path = e.sight.path(o, a); row.Path == "" {
-		return nil
-	}
-	if needPath {
-		for _, p := range e.q.Where {
-			if !e.holds(p, &row) {
-				return nil
-			}
-		}
-	}
-	// What the text says is told only to those who may read it.
-	if e.indexed() && a.Mode&unix.S_IFMT == unix.S_IFREG && !e.sight.c.may(a, mayRead) {
-		return nil
-	}
-	e.highest = max(e.highest, o.Privacy)
-	if o.Privacy > e.ceiling {
+	return nil
+}
+
+// all tells whether every predicate holds for a row.
+func (e *execution) all(r *Row) bool {
+	return !slices.ContainsFunc(e.q.Where, func(p dsl.Predicate) bool { return !e.holds(p, r) })
+}
+
+// keep takes a row that the query holds for and the caller may know of, or hides it
+// for its class.
+func (e *execution) keep(r Row, class objects.Privacy) error {
+	e.highest = max(e.highest, class)
+	if class > e.ceiling {
 		e.filtered++
 		return nil
 	}
-	e.rows = append(e.rows, row)
+	if e.groups != nil {
+		return e.groups.add(&r)
+	}
+	e.rows = append(e.rows, r)
 	if e.enough {
 		return errEnough
+	}
+	if len(e.rows) > maxHeld {
+		return ErrMemory
 	}
 	// Of many rows only those that can be among the first are held.
 	if keep := e.q.Offset + e.q.Limit; e.q.Limit >= 0 && len(e.rows) >= 2*keep+1024 {
@@ -239,151 +257,27 @@ func (e *execution) consider(ctx context.Context, o objects.Object, score float6
 	return nil
 }
 
-func (e *execution) holds(p dsl.Predicate, r *Row) bool {
-	if p.Field == "metadata.mime" {
-		return true // the index said so
-	}
-	switch p.Op {
-	case dsl.Match:
-		return true // likewise
-	case dsl.Privacy:
-		class, err := objects.ParsePrivacy(p.Values[0].Text)
-		return err == nil && r.Object.Privacy <= class
-	case dsl.Under:
-		under := strings.Trim(p.Values[0].Text, "/")
-		return under == "" || strings.HasPrefix(r.Path, under+"/")
-	case dsl.Pointer:
-		switch p.Values[0].Text {
-		case "CURRENT":
-			return !r.Object.Current.IsZero()
-		case "STABLE":
-			return !r.Object.Stable.IsZero()
-		}
-		return !r.Object.Rollback.IsZero()
-	}
-	got := r.value(p.Field)
-	if p.Op == dsl.Exists {
-		list, ok := got.([]string)
-		return got != "" && (!ok || len(list) > 0)
-	}
-	for _, want := range p.Values {
-		if compare(got, p.Op, want) {
-			return true
-		}
-	}
-	return false
-}
-
-// value gives a served field of the row: a string, a []string, a float64 or a time.
-func (r *Row) value(field string) any {
-	o, a := r.Object, r.Attr
-	switch field {
-	case "object_id":
-		return o.ID.String()
-	case "kind":
-		return o.Kind
-	case "metadata.name":
-		return r.Path[strings.LastIndexByte(r.Path, '/')+1:]
-	case "metadata.labels":
-		return o.Labels
-	case "created_at":
-		return o.CreatedAt
-	case "created_by":
-		return o.CreatedBy
-	case "privacy_class":
-		return o.Class
-	case "lifecycle_state":
-		return o.State
-	case "updated_at", "mtime":
-		return a.Mtime
-	case "size":
-		return float64(a.Size)
-	case "path":
-		return r.Path
-	case "uid":
-		return float64(a.UID)
-	case "gid":
-		return float64(a.GID)
-	case "mode":
-		return float64(a.Mode & 0o7777)
-	case "target.scope":
-		return o.ScopeKind
-	case "target.group_id":
-		return o.Scope.Group
-	case "target.user_id":
-		return o.Scope.User
-	case "score":
-		return r.Score
-	}
-	return ""
-}
-
-func compare(got any, op dsl.Op, want dsl.Value) bool {
-	c := 0
-	switch g := got.(type) {
-	case []string:
-		for _, s := range g {
-			if s == want.Text {
-				return true
-			}
-		}
-		return false
-	case string:
-		if op == dsl.Contains {
-			return strings.Contains(g, want.Text)
-		}
-		c = strings.Compare(g, want.Text)
-	case float64:
-		c = order(g, want.Number)
-	case time.Time:
-		c = g.Compare(want.Time)
-	}
-	switch op {
-	case dsl.Eq, dsl.In:
-		return c == 0
-	case dsl.Ne:
-		return c != 0
-	case dsl.Lt:
-		return c < 0
-	case dsl.Le:
-		return c <= 0
-	case dsl.Gt:
-		return c > 0
-	}
-	return op == dsl.Ge && c >= 0
-}
-
-func order(a, b float64) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
-}
-
-// sort puts the rows in the query's order, then by object id: the same question has
-// the same answer.
+// sort puts the rows in the query's order, then by their ids, or groups by what they
+// are grouped by: the same question has the same answer.
 func (e *execution) sort() {
+	keys := e.q.OrderBy
+	if len(keys) == 0 && e.q.Project != nil && e.q.Project.Kind == "timeline" {
+		keys = []dsl.Order{{Field: when[e.q.Source]}}
+	}
+	for _, n := range e.q.GroupBy {
+		keys = append(keys[:len(keys):len(keys)], dsl.Order{Field: n.Field})
+	}
 	sort.SliceStable(e.rows, func(i, j int) bool {
 		a, b := &e.rows[i], &e.rows[j]
-		for _, o := range e.q.OrderBy {
-			c := 0
-			switch x := a.value(o.Field).(type) {
-			case string:
-				c = strings.Compare(x, b.value(o.Field).(string))
-			case []string:
-				c = strings.Compare(strings.Join(x, ","), strings.Join(b.value(o.Field).([]string), ","))
-			case float64:
-				c = order(x, b.value(o.Field).(float64))
-			case time.Time:
-				c = x.Compare(b.value(o.Field).(time.Time))
-			}
-			if c != 0 {
+		for _, o := range keys {
+			if c := compare(a.Value(o.Field), b.Value(o.Field)); c != 0 {
 				return c < 0 != o.Desc
 			}
 		}
-		return a.Object.ID.String() < b.Object.ID.String()
+		return a.ID < b.ID
 	})
 }
+
+// when is the field that a source's rows have their time in.
+var when = map[string]string{"objects": "updated_at", "versions": "created_at", "pointers": "last_promoted_at", "transactions": "completed_at",
+	"conflicts": "detected_at", "evidence": "occurred_at", "actions": "submitted_at"}

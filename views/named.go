@@ -43,22 +43,28 @@ func (v *Views) ofName(ctx context.Context, c Caller, args []string) ([]Entry, e
 		}
 		return v.dirs(names), err
 	}
-	if len(args) > 1 {
-		return nil, ErrNotFound
-	}
-	text, err := v.d.Store.GetRecord(namedKey(c, args[0]))
-	if errors.Is(err, objects.ErrNotFound) {
-		return nil, fmt.Errorf("named/%s: %w", args[0], ErrNotFound)
-	}
-	if err != nil {
-		return nil, err
-	}
-	q, err := parse([]string{strings.TrimSpace(string(text))})
+	q, err := v.definition(c, args[0])
 	if err != nil {
 		return nil, err
 	}
 	r, err := v.find(ctx, c, q)
-	return v.entries(r.Rows, nil), err
+	if err != nil {
+		v.remember(c, err)
+		return nil, err
+	}
+	return v.show(r, args[1:])
+}
+
+// definition is the query of a saved view.
+func (v *Views) definition(c Caller, name string) (*dsl.Query, error) {
+	text, err := v.d.Store.GetRecord(namedKey(c, name))
+	if errors.Is(err, objects.ErrNotFound) {
+		return nil, fmt.Errorf("named/%s: %w", name, ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return parse([]string{strings.TrimSpace(string(text))})
 }
 
 // Define saves a query under a name for the caller, durably: named/<name>/ shows it

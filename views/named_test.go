@@ -137,7 +137,7 @@ func TestF55_QueriesThatTouchSecretsAreToldFirst(t *testing.T) {
 		t.Fatalf("%v %v", b.told, err)
 	}
 	x := b.told[0]
-	if !strings.HasPrefix(x.QueryID, "qry_") || x.Canonical != q || len(x.Hash) != 64 || x.Ceiling != objects.Classified || x.Rows != 2 || x.Filtered != 0 {
+	if !strings.HasPrefix(x.QueryID, "qry_") || x.Canonical != q || len(x.Hash) != 32 || x.Ceiling != objects.Classified || x.Rows != 2 || x.Filtered != 0 {
 		t.Errorf("%+v", x)
 	}
 	agent := alice

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"github.com/zeebo/blake3"
 
 	"github.com/ai-os-dot-net/aios/objects"
@@ -17,23 +16,25 @@ import (
 type Told struct {
 	QueryID   string // qry_<ULID>
 	Canonical string
-	Hash      string // BLAKE3 of Canonical, hex
+	Hash      string // the first 32 hex digits of BLAKE3 of Canonical (S2.1 §9.1)
 	Ceiling   objects.Privacy
+	AsOf      time.Time // zero for the present
 	Rows      int
 	Filtered  int // hidden by the ceiling
-	At        time.Time
+	// Suppressed counts what lies in other groups' places.
+	Suppressed int
+	At         time.Time
 }
 
 // tell hands the query to the log before its rows are shown; without a record there
 // are no rows.
-func (e *execution) tell(ctx context.Context, canonical string, rows int) error {
+func (e *execution) tell(ctx context.Context, r *Result, rows int) error {
 	if e.v.d.Record == nil || e.highest < objects.SecretBearing {
 		return nil
 	}
-	now := e.v.d.Now()
-	sum := blake3.Sum256([]byte(canonical))
-	err := e.v.d.Record(ctx, e.sight.c, Told{QueryID: "qry_" + ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String(), Canonical: canonical,
-		Hash: hex.EncodeToString(sum[:]), Ceiling: e.ceiling, Rows: rows, Filtered: e.filtered, At: now})
+	sum := blake3.Sum256([]byte(r.Canonical))
+	err := e.v.d.Record(ctx, e.sight.c, Told{QueryID: r.ID, Canonical: r.Canonical, Hash: hex.EncodeToString(sum[:16]), Ceiling: e.ceiling, AsOf: r.AsOf,
+		Rows: rows, Filtered: e.filtered, Suppressed: e.suppressed, At: r.At})
 	if err != nil {
 		return fmt.Errorf("record the query: %w", err)
 	}

@@ -31,29 +31,45 @@ func parse(args []string) (*dsl.Query, error) {
 	return q, nil
 }
 
-func complete(args []string) bool {
-	_, err := parse(args)
-	return len(args) > 0 && err == nil
+// split takes the query that a path begins with apart from what is named below it. A
+// query that is complete cannot go on behind a slash.
+func split(args []string) (q *dsl.Query, rest []string, err error) {
+	for n := 1; n <= len(args); n++ {
+		if q, err = parse(args[:n]); err == nil {
+			return q, args[n:], nil
+		}
+	}
+	return nil, nil, err
 }
 
 func (v *Views) query(ctx context.Context, c Caller, args []string) ([]Entry, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
-	q, err := parse(args)
+	q, rest, err := split(args)
+	var r Result
+	if err == nil {
+		r, err = v.find(ctx, c, q)
+	}
 	if err != nil {
-		if len(args) > 1 && complete(args[:len(args)-1]) {
-			return nil, ErrNotFound // below a result
-		}
 		v.remember(c, err)
 		return nil, err
 	}
+	return v.show(r, rest)
+}
+
+// result is the whole result of a query, or of a saved view.
+func (v *Views) result(ctx context.Context, c Caller, q *dsl.Query) (Entry, error) {
 	r, err := v.find(ctx, c, q)
+	var text []byte
+	if err == nil {
+		text, err = r.Document()
+	}
 	if err != nil {
 		v.remember(c, err)
-		return nil, err
+		return Entry{}, err
 	}
-	return v.entries(r.Rows, nil), nil
+	return Entry{Name: ResultFile, File: true, Fixed: true, Data: text, Mtime: r.At}, nil
 }
 
 func (v *Views) ofKind(ctx context.Context, c Caller, kind string) ([]Entry, error) {
@@ -129,7 +145,7 @@ func (v *Views) entries(rows []Row, taken map[string]bool) []Entry {
 			name = numbered(base, n)
 		}
 		used[name] = true
-		list[i] = Entry{Name: name, Link: r.Path, Mtime: r.Attr.Mtime}
+		list[i] = Entry{Name: name, Link: r.Link, Mtime: r.Mtime}
 	}
 	return list
 }

@@ -49,11 +49,14 @@ var (
 	ErrNotFound = errors.New("no such name in the view")
 	// ErrQuery: the query is wrong; it wraps a *dsl.Error.
 	ErrQuery = errors.New("query")
-	// ErrTimeout, ErrScan and ErrTooLarge: a budget is used up, and nothing is
-	// shown (QueryTimeout, QueryScanLimitExceeded, QueryResultTooLarge).
+	// ErrTimeout, ErrScan, ErrMemory and ErrTooLarge: a budget is used up, and nothing
+	// is shown.
 	ErrTimeout  = errors.New("QueryTimeout: the query took longer than 5 s")
-	ErrScan     = errors.New("QueryScanLimitExceeded: the query looked at more than 1,000,000 objects")
-	ErrTooLarge = errors.New("QueryResultTooLarge: the query found more than 10,000 objects; use limit")
+	ErrScan     = errors.New("QueryScanLimitExceeded: the query looked at more than 1,000,000 things; narrow it by its predicates")
+	ErrMemory   = errors.New("QueryMemoryExhausted: the query holds more than 256 MB; use a smaller limit, or fewer groups")
+	ErrTooLarge = errors.New("QueryResultTooLarge: the query found more than 10,000 rows or 10 MB; use limit and offset")
+	// ErrHorizon: the time that a query asks for lies before the history that is kept.
+	ErrHorizon = errors.New("TimeTravelHorizonExceeded: the time lies before the history that is kept")
 )
 
 // Budgets of one query (S2.1, filesystem.md §12).
@@ -61,6 +64,10 @@ const (
 	maxTime = 5 * time.Second
 	maxScan = 1_000_000
 	maxRows = 10_000
+	// maxHeld rows or groups of some 512 bytes are the 256 MB that a query may hold.
+	maxHeld = 256 << 20 / 512
+	// maxBytes bounds what a result is as text.
+	maxBytes = 10 << 20
 )
 
 // recentRows is how many things recent/ shows: what a person looks through.
@@ -76,8 +83,13 @@ type Deps struct {
 	// Record, if there is one, writes down a query that touched SECRET_BEARING or
 	// CLASSIFIED things; its error keeps the rows from being shown.
 	Record func(context.Context, Caller, Told) error
-	Now    func() time.Time
-	Logger *slog.Logger
+	// Evidence calls fn with the log's records, in order, until fn gives an error, which
+	// it gives back; Actions lists the actions that the caller may see. A source that is
+	// missing is not served.
+	Evidence func(ctx context.Context, c Caller, f EvidenceFilter, fn func(EvidenceRow) error) error
+	Actions  func(context.Context, Caller) ([]ActionRow, error)
+	Now      func() time.Time
+	Logger   *slog.Logger
 }
 
 // Views answers for views/. It is safe for concurrent use.
@@ -200,17 +212,28 @@ func (v *Views) Lookup(ctx context.Context, c Caller, path []string) (Entry, err
 			return Entry{}, ErrNotFound
 		}
 		return Entry{Name: name, Dir: true, Mtime: v.d.Now()}, nil
-	case path[0] == "query" && len(path) >= 2 && !complete(dir[1:]):
-		q, err := parse(path[1:])
+	case path[0] == "query" && len(path) >= 2:
+		q, rest, err := split(path[1:])
 		if err == nil {
 			err = v.servable(q)
 		}
 		var e *dsl.Error
-		if err == nil || errors.As(err, &e) && e.Unfinished {
+		switch {
+		case err == nil && len(rest) == 1 && name == ResultFile:
+			return v.result(ctx, c, q)
+		case err == nil && len(rest) > 0:
+			return v.named(ctx, c, dir, name)
+		case err == nil || errors.As(err, &e) && e.Unfinished:
 			return Entry{Name: name, Dir: true, Mtime: v.d.Now()}, nil
 		}
 		v.remember(c, err)
 		return Entry{}, err
+	case path[0] == "named" && len(path) == 3 && name == ResultFile:
+		q, err := v.definition(c, path[1])
+		if err != nil {
+			return Entry{}, err
+		}
+		return v.result(ctx, c, q)
 	}
 	return v.named(ctx, c, dir, name)
 }

@@ -14,6 +14,7 @@ type sight struct {
 	v    *Views
 	c    Caller
 	dirs map[string]dirSight
+	past *objects.Snapshot // what is looked at instead of the present
 }
 
 type dirSight struct{ enter, list bool }
@@ -23,7 +24,26 @@ const (
 	mayRead = 4
 )
 
-func (v *Views) sightOf(c Caller) *sight { return &sight{v, c, map[string]dirSight{}} }
+func (v *Views) sightOf(c Caller) *sight { return &sight{v: v, c: c, dirs: map[string]dirSight{}} }
+
+func (s *sight) resolve(path string) (objects.Attr, error) {
+	if s.past != nil {
+		return s.past.Resolve(path)
+	}
+	return s.v.d.Store.Resolve(path)
+}
+
+// pathsOf gives the paths of an inode that is an object's.
+func (s *sight) pathsOf(o objects.Object, ino objects.Ino, single bool) ([]string, error) {
+	switch {
+	case s.past != nil:
+		return s.past.PathsOf(ino)
+	case single:
+		p, err := s.v.d.Store.PathOf(ino)
+		return []string{p}, err
+	}
+	return s.v.d.Store.PathsOf(o.ID)
+}
 
 // may is the permission check of POSIX: one class decides.
 func (c Caller) may(a objects.Attr, want uint32) bool {
@@ -70,7 +90,7 @@ func (s *sight) dir(path string) dirSight {
 		above = s.c.belongs(path) && s.dir(parentOf(path)).enter
 	}
 	if above {
-		if a, err := s.v.d.Store.Resolve(path); err == nil {
+		if a, err := s.resolve(path); err == nil {
 			d = dirSight{s.c.may(a, mayExec), s.c.may(a, mayExec|mayRead)}
 		}
 	}
@@ -82,18 +102,9 @@ func parentOf(path string) string { return path[:max(0, strings.LastIndexByte(pa
 
 // path gives the first path of an object at which the caller can list it; "" without.
 func (s *sight) path(o objects.Object, a objects.Attr) string {
-	var paths []string
-	if a.Nlink <= 1 {
-		p, err := s.v.d.Store.PathOf(a.Ino)
-		if err != nil {
-			return ""
-		}
-		paths = []string{p}
-	} else {
-		var err error
-		if paths, err = s.v.d.Store.PathsOf(o.ID); err != nil {
-			return ""
-		}
+	paths, err := s.pathsOf(o, a.Ino, a.Nlink <= 1)
+	if err != nil {
+		return ""
 	}
 	for _, p := range paths {
 		if p != "" && s.c.belongs(p) && s.dir(parentOf(p)).list {
@@ -101,4 +112,28 @@ func (s *sight) path(o objects.Object, a objects.Attr) string {
 		}
 	}
 	return ""
+}
+
+// grave gives the place of a retired object, and the link to its versions: where its name
+// was, to those who may list that directory, as `.versions` there shows it to them. One
+// whose directory is gone has its name alone, for who made it and for who looks after
+// the machine. "" means that the caller may not know of it.
+func (s *sight) grave(o objects.Object) (path, link string) {
+	if o.Scope.Group != "" && !s.c.belongs("groups/"+o.Scope.Group) {
+		return "", ""
+	}
+	if dirs, err := s.pathsOf(objects.Object{}, o.OldParent, true); err == nil && len(dirs) == 1 {
+		if !s.c.belongs(dirs[0]) || !s.dir(dirs[0]).list {
+			return "", ""
+		}
+		path = strings.TrimPrefix(dirs[0]+"/"+o.Name, "/")
+		if !o.Current.IsZero() {
+			link = strings.TrimPrefix(dirs[0]+"/.versions/"+o.Name, "/")
+		}
+		return path, link
+	}
+	if s.c.everyones(o.CreatedBy) {
+		return o.Name, ""
+	}
+	return "", ""
 }

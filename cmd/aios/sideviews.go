@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"github.com/ai-os-dot-net/aios/evidence"
@@ -26,14 +27,18 @@ func viewError(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, views.ErrNotFound):
+	case errors.Is(err, views.ErrNotFound), errors.Is(err, views.ErrHorizon):
 		return fmt.Errorf("%w: %w", mountfs.ErrNotFound, err)
 	case errors.Is(err, views.ErrQuery):
 		return fmt.Errorf("%w: %w", mountfs.ErrInvalid, err)
 	case errors.Is(err, views.ErrAgent):
 		return fmt.Errorf("%w: %w", mountfs.ErrImmutable, err)
-	case errors.Is(err, views.ErrTimeout), errors.Is(err, views.ErrScan):
+	case errors.Is(err, views.ErrTimeout):
 		return fmt.Errorf("%w: %w", mountfs.ErrAgain, err)
+	case errors.Is(err, views.ErrScan):
+		return fmt.Errorf("%w: %w", syscall.E2BIG, err)
+	case errors.Is(err, views.ErrMemory):
+		return fmt.Errorf("%w: %w", syscall.ENOMEM, err)
 	case errors.Is(err, views.ErrTooLarge):
 		return fmt.Errorf("%w: %w", mountfs.ErrTooLarge, err)
 	}
@@ -103,7 +108,15 @@ type querySide struct{ log *evidence.Log }
 func (q querySide) record(ctx context.Context, c views.Caller, t views.Told) error {
 	draft := evidence.Draft{Type: record.PolicyDecision, Emitter: string(record.EmitterPolicy), Subject: c.Subject.ID, SubjectIsAI: c.Subject.IsAI,
 		Payload: map[string]any{"detail_kind": "AIOSFS_QUERY", "decision": "ALLOW", "query_id": t.QueryID, "canonical_dsl": t.Canonical, "dsl_hash": t.Hash,
-			"privacy_ceiling": t.Ceiling.String(), "as_of": "", "intent_id": "", "translation_id": "", "row_count": t.Rows, "privacy_filtered_count": t.Filtered}}
+			"privacy_ceiling": t.Ceiling.String(), "as_of": stamp(t.AsOf), "intent_id": "", "translation_id": "", "row_count": t.Rows, "privacy_filtered_count": t.Filtered, "suppressed_count": t.Suppressed}}
 	_, err := q.log.Append(ctx, draft)
 	return err
+}
+
+// stamp is a time as records have it, "" for none.
+func stamp(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339Nano)
 }

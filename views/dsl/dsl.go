@@ -6,8 +6,8 @@
 // canonical text gives the same query. An Error names its kind and its column.
 // The package reads nothing but the text: running a query belongs to views.
 //
-// Beyond S2.1 it knows the predicates `match "words"` and `under "path"` and
-// relative times (2h, 3d, yesterday); a query that uses none is pure upstream.
+// Beyond S2.1 it knows the source actions, the predicates `match "words"` and `under
+// "path"` and relative times (2h, 3d, yesterday); a query that uses none is pure upstream.
 package dsl
 
 import (

@@ -74,6 +74,9 @@ var sources = map[string]map[string]field{
 		"resolved_at": when(), "resolved_by_subject": text()},
 	"evidence": {"receipt_id": text(), "actor": text(), "action_id": text(), "category": one(), "occurred_at": when(),
 		"record_type": one(), "recorded_at": when(), "seq": number()},
+	// Ours: the reference has no such source, and boxes of actions need one.
+	"actions": {"action_id": text(), "action": text(), "state": one(), "phase": one(), "subject": text(), "path": text(), "submitted_at": when(), "updated_at": when(),
+		"run_id": text(), "intent_id": text(), "correlation_id": text(), "mode": one()},
 }
 
 var aliases = map[string]string{"labels": "metadata.labels", "name": "metadata.name", "mime": "metadata.mime", "privacy": "privacy_class"}

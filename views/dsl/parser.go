@@ -96,7 +96,7 @@ func (p *parser) source() error {
 		return err
 	}
 	if sources[t.val] == nil {
-		return errAt(t.col, InvalidQuery, "%q is no source (objects, versions, pointers, transactions, conflicts, evidence)", t.val)
+		return errAt(t.col, InvalidQuery, "%q is no source (objects, versions, pointers, transactions, conflicts, evidence, actions)", t.val)
 	}
 	p.q.Source = t.val
 	return nil
