@@ -44,9 +44,13 @@ func (v *Views) Find(ctx context.Context, c Caller, query string) (Result, error
 	return Result{}, err
 }
 
+func newQueryID(now time.Time) string {
+	return "qry_" + ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String()
+}
+
 func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error) {
 	now := v.d.Now()
-	r := Result{ID: "qry_" + ulid.MustNew(ulid.Timestamp(now), ulid.DefaultEntropy()).String(), Query: q, Columns: columns[q.Source], Canonical: q.String(), Status: "PARTIAL", At: now}
+	r := Result{ID: newQueryID(now), Query: q, Columns: columns[q.Source], Canonical: q.String(), Status: "PARTIAL", At: now}
 	if err := v.servable(q); err != nil {
 		return r, err
 	}
@@ -266,6 +270,9 @@ func (e *execution) sort() {
 	}
 	for _, n := range e.q.GroupBy {
 		keys = append(keys[:len(keys):len(keys)], dsl.Order{Field: n.Field})
+	}
+	if e.q.Source == "evidence" && e.groups == nil {
+		keys = append(keys[:len(keys):len(keys)], dsl.Order{Field: "seq"}) // a record is its place in the log
 	}
 	sort.SliceStable(e.rows, func(i, j int) bool {
 		a, b := &e.rows[i], &e.rows[j]

@@ -36,6 +36,8 @@ func (v *Views) ofType(ctx context.Context, c Caller, args []string) ([]Entry, e
 	ctx, cancel := context.WithTimeoutCause(ctx, maxTime, ErrTimeout)
 	defer cancel()
 	sight := v.sightOf(c)
+	now := v.d.Now()
+	whole := &execution{v: v, ceiling: v.d.Ceiling(c), sight: sight}
 	var names []string
 	for _, t := range all {
 		name, sub, ok := strings.Cut(t, "/")
@@ -52,9 +54,13 @@ func (v *Views) ofType(ctx context.Context, c Caller, args []string) ([]Entry, e
 		if err := e.search(ctx); err != nil && !errors.Is(err, errEnough) {
 			return nil, err
 		}
+		whole.highest, whole.filtered = max(whole.highest, e.highest), whole.filtered+e.filtered
 		if len(e.rows) > 0 {
 			names = append(names, name)
 		}
+	}
+	if err := whole.tell(ctx, &Result{ID: newQueryID(now), Canonical: "from objects group by metadata.mime", At: now}, len(names)); err != nil {
+		return nil, err
 	}
 	if len(names) == 0 && len(args) > 0 {
 		return nil, fmt.Errorf("mime/%s: %w", args[0], ErrNotFound)

@@ -27,15 +27,16 @@ type Told struct {
 }
 
 // tell hands the query to the log before its rows are shown; without a record there
-// are no rows.
+// are no rows. An ordinary query is only counted.
 func (e *execution) tell(ctx context.Context, r *Result, rows int) error {
+	sum := blake3.Sum256([]byte(r.Canonical))
+	t := Told{QueryID: r.ID, Canonical: r.Canonical, Hash: hex.EncodeToString(sum[:16]), Ceiling: e.ceiling, AsOf: r.AsOf,
+		Rows: rows, Filtered: e.filtered, Suppressed: e.suppressed, At: r.At}
 	if e.v.d.Record == nil || e.highest < objects.SecretBearing {
+		e.v.count(e.sight.c, t)
 		return nil
 	}
-	sum := blake3.Sum256([]byte(r.Canonical))
-	err := e.v.d.Record(ctx, e.sight.c, Told{QueryID: r.ID, Canonical: r.Canonical, Hash: hex.EncodeToString(sum[:16]), Ceiling: e.ceiling, AsOf: r.AsOf,
-		Rows: rows, Filtered: e.filtered, Suppressed: e.suppressed, At: r.At})
-	if err != nil {
+	if err := e.v.d.Record(ctx, e.sight.c, t); err != nil {
 		return fmt.Errorf("record the query: %w", err)
 	}
 	return nil

@@ -88,6 +88,10 @@ type Deps struct {
 	// missing is not served.
 	Evidence func(ctx context.Context, c Caller, f EvidenceFilter, fn func(EvidenceRow) error) error
 	Actions  func(context.Context, Caller) ([]ActionRow, error)
+	// Sum, if there is one, writes down the other queries, a subject's of SumEvery
+	// (default 1 s, an epoch) in one record.
+	Sum      func(context.Context, Sum) error
+	SumEvery time.Duration
 	Now      func() time.Time
 	Logger   *slog.Logger
 }
@@ -100,12 +104,14 @@ type Views struct {
 	// views/query/.error; bounded by maxErrors.
 	lastError map[string]string
 	listings  map[string]listing
+	tally     tally
 }
 
 // maxErrors bounds the callers whose last message is kept.
 const maxErrors = 1024
 
 // New makes the views of a store. Without an index, search/ and match are not served.
+// Close them, where Sum is given.
 func New(d Deps) *Views {
 	if d.Now == nil {
 		d.Now = time.Now
@@ -121,7 +127,10 @@ func New(d Deps) *Views {
 			return objects.Classified
 		}
 	}
-	return &Views{d: d, lastError: map[string]string{}, listings: map[string]listing{}}
+	if d.SumEvery == 0 {
+		d.SumEvery = time.Second
+	}
+	return &Views{d: d, lastError: map[string]string{}, listings: map[string]listing{}, tally: tally{sums: map[string]*Sum{}}}
 }
 
 func callerKey(c Caller) string { return fmt.Sprintf("%d %s", c.UID, c.Subject.ID) }

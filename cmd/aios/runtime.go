@@ -36,7 +36,11 @@ func (d *daemon) startRuntime(ctx context.Context, o *mountfs.Options) error {
 	running, stop := context.WithCancel(ctx)
 	again := &reindexing{x: x, ctx: running}
 	d.onClose(func() error { stop(); again.work.Wait(); return nil })
-	o.Views = viewSide{views.New(views.Deps{Store: d.store, Index: x, Record: querySide{d.log}.record, Evidence: evidenceSide{log: d.log}.records, Actions: d.actionRows, Logger: d.logger}), again}
+	asked := querySide{d.log}
+	v := views.New(views.Deps{Store: d.store, Index: x, Record: asked.record, Sum: asked.sum, SumEvery: d.cfg.EpochInterval,
+		Evidence: evidenceSide{log: d.log}.records, Actions: d.actionRows, Logger: d.logger})
+	d.onClose(v.Close)
+	o.Views = viewSide{v, again}
 
 	root, err := key(d.cfg.State, "catalog")
 	if err != nil {

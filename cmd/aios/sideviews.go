@@ -101,14 +101,27 @@ func (s viewSide) Remove(ctx context.Context, c mountfs.Caller, path []string) e
 	return mountfs.ErrReadOnly
 }
 
-// querySide writes queries that touched secrets into the log. No type of its own exists
-// for them (filesystem.md §12).
+// querySide writes queries into the log: each that touched secrets, and the others
+// summed. No type of their own exists for them (filesystem.md §12).
 type querySide struct{ log *evidence.Log }
 
 func (q querySide) record(ctx context.Context, c views.Caller, t views.Told) error {
 	draft := evidence.Draft{Type: record.PolicyDecision, Emitter: string(record.EmitterPolicy), Subject: c.Subject.ID, SubjectIsAI: c.Subject.IsAI,
 		Payload: map[string]any{"detail_kind": "AIOSFS_QUERY", "decision": "ALLOW", "query_id": t.QueryID, "canonical_dsl": t.Canonical, "dsl_hash": t.Hash,
 			"privacy_ceiling": t.Ceiling.String(), "as_of": stamp(t.AsOf), "intent_id": "", "translation_id": "", "row_count": t.Rows, "privacy_filtered_count": t.Filtered, "suppressed_count": t.Suppressed}}
+	_, err := q.log.Append(ctx, draft)
+	return err
+}
+
+// sum writes a subject's ordinary queries of one epoch into the log, as one record.
+func (q querySide) sum(ctx context.Context, s views.Sum) error {
+	asked := make([]map[string]any, len(s.Asked))
+	for i, a := range s.Asked {
+		asked[i] = map[string]any{"canonical_dsl": a.Canonical, "dsl_hash": a.Hash, "count": a.Queries, "row_count": a.Rows}
+	}
+	draft := evidence.Draft{Type: record.PolicyDecision, Emitter: string(record.EmitterPolicy), Subject: s.Caller.Subject.ID, SubjectIsAI: s.Caller.Subject.IsAI,
+		Payload: map[string]any{"detail_kind": "AIOSFS_QUERY", "summed": true, "decision": "ALLOW", "query_count": s.Queries, "queries": asked, "privacy_ceiling": s.Ceiling.String(),
+			"since": stamp(s.Since), "until": stamp(s.Until), "row_count": s.Rows, "privacy_filtered_count": s.Filtered, "suppressed_count": s.Suppressed}}
 	_, err := q.log.Append(ctx, draft)
 	return err
 }
