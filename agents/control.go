@@ -58,12 +58,15 @@ func pending(r *Run) *Action {
 	return nil
 }
 
-// approve reads `grant <hash>` or `deny <reason>`.
+// approve reads `grant <hash>`, `deny <reason>` or `revoke <reason>`.
 func (rt *Runtime) approve(l *tracked, by Submitter, text string) error {
 	word, rest, _ := strings.Cut(text, " ")
 	rest = strings.TrimSpace(rest)
 	if by.Subject.IsAI {
 		return rt.aiApproval(l, by)
+	}
+	if word == "revoke" {
+		return rt.revoke(l, by, rest)
 	}
 	return rt.step(l, func(c *change) error {
 		a := pending(c.r)
@@ -99,9 +102,40 @@ func (rt *Runtime) approve(l *tracked, by Submitter, text string) error {
 			c.dropRest(a)
 			c.finish()
 		default:
-			return fmt.Errorf("write `grant <hash>` or `deny <reason>`: %w", ErrInvalid)
+			return fmt.Errorf("write `grant <hash>`, `deny <reason>` or `revoke <reason>`: %w", ErrInvalid)
 		}
 		return nil
+	})
+}
+
+// revoke takes back what a person granted, as long as nothing was started with it. When that
+// came first, the revocation is recorded and nothing is unwound (S5.3 §9).
+func (rt *Runtime) revoke(l *tracked, by Submitter, reason string) error {
+	return rt.step(l, func(c *change) error {
+		err := fmt.Errorf("nothing was granted: %w", ErrInvalid)
+		for _, a := range c.r.Actions {
+			q := a.Approval
+			if q == nil || q.Binding == nil {
+				continue
+			}
+			told := map[string]any{"approval_request_id": q.ID, "binding_id": q.Binding.ID, "message": reason}
+			if q.State == approval.Consumed && q.MayRevoke(by.Subject) {
+				told["revocation_observed_after_consume"] = true
+				c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalRevoked, a, told)
+				c.event(a, string(a.State), "revoked by "+by.Subject.ID+" after it had been used")
+				return nil
+			}
+			if err = q.Revoke(by.Subject); err != nil {
+				err = approvalError(err)
+				continue
+			}
+			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalRevoked, a, told)
+			c.fail(a, &Failure{Code: "ApprovalDenied", Message: "revoked by " + by.Subject.ID + ": " + reason, Details: map[string]any{"reason": bindingExpired}})
+			c.dropRest(a)
+			c.finish()
+			return nil
+		}
+		return err
 	})
 }
 

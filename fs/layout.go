@@ -8,6 +8,7 @@ import (
 
 	"github.com/ai-os-dot-net/aios/fs/namespace"
 	"github.com/ai-os-dot-net/aios/objects"
+	"github.com/ai-os-dot-net/aios/policy/identity"
 )
 
 // level is how deep in the closed layout a directory stands; what may be made
@@ -157,7 +158,12 @@ func (t *tree) ownAgentPlace(c Caller, p place) bool {
 		return false
 	}
 	home := c.Subject.Home()
-	return home != "" && (p.path == home || strings.HasPrefix(p.path, home+"/"))
+	if home == "" || p.path != home && !strings.HasPrefix(p.path, home+"/") {
+		return false
+	}
+	// Its memory it writes by typed actions only (S13.1 C1).
+	first, _, _ := strings.Cut(strings.TrimPrefix(p.path, home+"/"), "/")
+	return first != "memory"
 }
 
 // localGroup is everyone on this machine (contract §7).
@@ -285,6 +291,33 @@ func (t *tree) ensureMember(ctx context.Context, group, user string) error {
 		return t.ensure(ctx, "groups/"+group+"/users/"+user, 0o750, 0, t.gidOf(group), scope)
 	}
 	return t.ensureUser(ctx, group, user, uid, t.gidOf(group))
+}
+
+// ensureAgent makes a registered agent's own directory: its work is what it likes there,
+// its memory changes by typed actions (S13.1 C1).
+func (t *tree) ensureAgent(ctx context.Context, s identity.Subject, uid, gid uint32) error {
+	home := s.Home()
+	p := placeOf(home)
+	t.usersMu.Lock()
+	defer t.usersMu.Unlock()
+	if s.Kind != identity.AIAgent || len(p.sub) == 0 || t.users[s.ID] || t.o.ReadOnly {
+		return nil
+	}
+	scope := objects.Scope{Kind: objects.ScopeGroup, Group: p.group}
+	if p.user != "" {
+		scope = objects.Scope{Kind: objects.ScopeUser, Group: p.group, User: p.user}
+	}
+	if p.group != localGroup {
+		gid = t.gidOf(p.group)
+	}
+	err := t.ensure(ctx, home, 0o750, uid, gid, scope)
+	if err == nil {
+		err = t.ensure(ctx, home+"/memory", 0o750, uid, gid, scope)
+	}
+	if err == nil {
+		t.users[s.ID] = true
+	}
+	return err
 }
 
 // ensure makes one directory of the layout and tells the kernel, which may

@@ -60,6 +60,10 @@ type Denial struct {
 	Last   time.Time
 }
 
+// SystemAdminOperation is the code of the one Denial that is none: an administrator's change
+// of the system, which is allowed and leaves a record as a refusal does (S4.1 §12.6).
+const SystemAdminOperation = "SYSTEM_ADMIN_OPERATION"
+
 // Denials takes refusals; it is called from one goroutine and may block.
 type Denials interface {
 	Record(d Denial)

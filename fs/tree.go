@@ -13,6 +13,7 @@ import (
 
 	"github.com/hanwen/go-fuse/v2/fuse"
 
+	"github.com/ai-os-dot-net/aios/fs/namespace"
 	"github.com/ai-os-dot-net/aios/objects"
 )
 
@@ -120,6 +121,10 @@ type call struct {
 // call resolves the caller of a request.
 func (t *tree) call(cancel <-chan struct{}, h *fuse.InHeader) (*call, error) {
 	c, err := t.callers.of(h)
+	if err == nil && t.o.Recovery && c.Subject.IsAI {
+		err = fmt.Errorf("no agent has a part in recovery: %w", ErrDenied)
+		t.denied.add(c, OpAccess, Target{Path: "/aios"}, "L5StartProhibitedInRecovery", err.Error())
+	}
 	return &call{Context: &fuse.Context{Caller: h.Caller, Cancel: cancel}, Caller: c, t: t}, err
 }
 
@@ -162,12 +167,14 @@ func (t *tree) allow(c *call, op Op, p place) error {
 			return err
 		}
 	}
-	if t.o.Gate == nil {
-		return nil
+	if t.o.Gate != nil {
+		if err := t.o.Gate.Check(c, c.Caller, op, p.target()); err != nil {
+			t.denied.add(c.Caller, op, p.target(), "", err.Error())
+			return err
+		}
 	}
-	if err := t.o.Gate.Check(c, c.Caller, op, p.target()); err != nil {
-		t.denied.add(c.Caller, op, p.target(), "", err.Error())
-		return err
+	if op.Mutates() && p.scope == namespace.ScopeSystem && p.reserved.Mutation == namespace.RecoveryOrSysAdmin {
+		t.denied.add(c.Caller, op, p.target(), SystemAdminOperation, "an administrator changes the system")
 	}
 	return nil
 }

@@ -79,10 +79,10 @@ func (r *rootDir) self(c *call) (vnode, error) {
 	return newLink("self", home, time.Time{}, ErrImmutable), nil
 }
 
-// contact makes the directories of a human who is seen for the first time.
+// contact makes the directories of somebody who is seen for the first time.
 func (t *tree) contact(c *call) error {
 	if c.Subject.IsAI {
-		return nil
+		return t.ensureAgent(c, c.Subject, c.UID, c.GID)
 	}
 	g, u, ok := strings.Cut(c.Subject.ID, ":")
 	if !ok || !namespace.ValidID(u) {

@@ -134,7 +134,7 @@ func TestActions26_InvalidIsNotAsked(t *testing.T) {
 		intent("r", "id: a\naction: process.signal\ntarget: {pid: 1}\nparams: {signal: NONE}"),
 	} {
 		name := fmt.Sprint("i", i)
-		_, _ = p.as(aliceUID, "cat > $M/intents/"+name+" <<'EOF_DOC'\n"+doc+"\nEOF_DOC")
+		_, _ = p.as(aliceUID, "cat > $M/intents/"+name+" <<'EOF_DOC'\n"+doc+"\nEOF_DOC\ncat $M/intents/"+name+".d/wait")
 		recs := p.records(aliceUID, name)
 		if slices.Contains(recs, "POLICY_DECISION") || !slices.Contains(recs, "ACTION_VALIDATED") {
 			t.Errorf("%s: %v", doc, recs)

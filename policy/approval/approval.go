@@ -232,9 +232,14 @@ func (r *Request) Expire(now time.Time) bool {
 	return true
 }
 
+// MayRevoke tells whether a subject may take a grant back: who gave it, or an administrator.
+func (r *Request) MayRevoke(s identity.Subject) bool {
+	return r.Binding != nil && !s.IsAI && (s.ID == r.Binding.Granting || s.ID == r.Binding.CoSigner || s.Admin)
+}
+
 // Revoke takes a grant back before it is consumed.
 func (r *Request) Revoke(s identity.Subject) error {
-	if r.Binding == nil || s.ID != r.Binding.Granting && s.ID != r.Binding.CoSigner && !s.Admin {
+	if !r.MayRevoke(s) {
 		return ErrNotEligible
 	}
 	if err := r.move(Revoked); err != nil {
