@@ -145,6 +145,7 @@ func TestProgramsWorkInside(t *testing.T) {
 
 // Every escape that a program might try is refused by the kernel (S3.2 S-11; actions 61).
 func TestEscapesAreRefused(t *testing.T) {
+	t.Log("proves: S-11")
 	p, exe := self(t)
 	secret := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(secret, []byte("s"), 0o644); err != nil {
@@ -182,6 +183,7 @@ func TestEscapesAreRefused(t *testing.T) {
 }
 
 func TestRunsAsSubmitter(t *testing.T) {
+	t.Log("proves: S-11")
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: running a program as another user")
 	}
@@ -200,9 +202,27 @@ func TestRunsAsSubmitter(t *testing.T) {
 	if strings.Contains(string(out.Stdout), "uid=0") || !strings.Contains(string(out.Stdout), "CapBnd:\t0000000000000000") {
 		t.Errorf("privileges are left:\n%s", out.Stdout)
 	}
+	_, own := self(t)
+	b, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	exe := filepath.Join(dir, "probe")
+	for _, err := range []error{os.WriteFile(exe, b, 0o755), os.Chmod(dir, 0o755), os.Chmod(filepath.Dir(dir), 0o755)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mine := Profile{ID: "prof_test", Read: []string{exe}, Env: []string{"PATH=/usr/bin:/bin"}}
+	mine.SetUser, mine.UID, mine.GID = true, 12345, 12345
+	if out := try(t, mine, exe, "setuid"); !strings.HasPrefix(out, "refused:") {
+		t.Errorf("setuid: %s", out)
+	}
 }
 
 func TestNothingIsInherited(t *testing.T) {
+	t.Log("proves: S-11")
 	t.Setenv("AIOS_CANARY", "canary-7f3a")
 	f, err := os.CreateTemp(t.TempDir(), "open")
 	if err != nil {
@@ -217,6 +237,7 @@ func TestNothingIsInherited(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
+	t.Log("proves: S-11")
 	p, exe := self(t)
 	p.Limits = Limits{Processes: 20, Memory: 128 << 20, Timeout: 20 * time.Second, Output: 1000}
 	res, err := Run(context.Background(), p, []string{exe, "probe", "print"})

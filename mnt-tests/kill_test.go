@@ -1,0 +1,144 @@
+package mnttests
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// silence is a server that takes connections and never answers.
+func silence(t *testing.T) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			if _, err := l.Accept(); err != nil {
+				return
+			}
+		}
+	}()
+	return l.Addr().String()
+}
+
+// until waits for a condition, a minute at most.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// speaking are the processes whose arguments hold a word.
+func speaking(word string) (pids []string) {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range lines {
+		if b, err := os.ReadFile(f); err == nil && bytes.Contains(b, []byte(word)) {
+			pids = append(pids, filepath.Dir(f))
+		}
+	}
+	return pids
+}
+
+// Four clones hang and hold every worker, one more waits in the queue, and the daemon is
+// killed. The four have failed then, with a word on the crash, and none of their programs
+// is left; the fifth has been waiting and is carried out.
+func TestActions45_KilledWhileExecuting(t *testing.T) {
+	t.Log("proves: actions-45 actions-49")
+	p := newPeople(t)
+	addr := silence(t)
+	var all []string
+	for i := range 5 {
+		name := fmt.Sprint("c", i)
+		hash := p.asking(aliceUID, name, intent("r", fmt.Sprintf("id: a\naction: repo.clone\ntarget: {path: home/%s}\nparams: {url: 'git://%s/%s'}", name, addr, name)))
+		all = append(all, hash)
+		if err := p.give(bobUID, "grant "+hash); err != nil {
+			t.Fatal(err)
+		}
+	}
+	state := func(name string) string { return p.ok(aliceUID, "cat $M/intents/"+name+".d/state") }
+	in := func(want string) (names []string) {
+		for i := range 5 {
+			if name := fmt.Sprint("c", i); state(name) == want {
+				names = append(names, name)
+			}
+		}
+		return names
+	}
+	until(t, "four run and one waits", func() bool {
+		return len(in("EXECUTING")) == 4 && len(in("QUEUED")) == 1 && len(speaking("git://"+addr)) >= 4
+	})
+	executing, queued := in("EXECUTING"), in("QUEUED")[0]
+	p.onlyItsOwn(speaking("git://"+addr), all)
+
+	if err := p.daemon.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = p.daemon.Wait()
+	detach(p.dir)
+	until(t, "its programs end with it", func() bool { return len(speaking("git://"+addr)) == 0 })
+	p.daemon = mounted(t, p.bin, p.state, p.dir)
+
+	for _, name := range executing {
+		if s := p.ok(aliceUID, "cat $M/intents/"+name+".d/wait"); s != "FAILED" {
+			t.Errorf("%s: %s", name, s)
+		}
+		if e := p.ok(aliceUID, "cat $M/intents/"+name+".d/error.json"); !strings.Contains(e, "ADAPTER_PANIC") || !strings.Contains(e, `"crash_recovery_observed": true`) {
+			t.Errorf("%s: %s", name, e)
+		}
+		if out, err := p.as(aliceUID, "ls $M/self/home/"+name); err == nil {
+			t.Errorf("%s left %s", name, out)
+		}
+	}
+	until(t, "what was queued runs", func() bool { return state(queued) == "EXECUTING" && len(speaking("git://"+addr)) > 0 })
+	if log := p.ok(aliceUID, "cat $M/intents/"+queued+".d/events.log"); strings.Contains(log, "FAILED") || !strings.Contains(log, "QUEUED") {
+		t.Errorf("%s: %s", queued, log)
+	}
+	if recs := p.records(aliceUID, queued); slices.Contains(recs, "EXECUTION_FAILED") {
+		t.Errorf("%s: %v", queued, recs)
+	}
+}
+
+// onlyItsOwn wants programs to know nothing but their task: no approval, no rule, no key in
+// arguments, environment or memory of where they are, and no file of the state open.
+func (p *people) onlyItsOwn(pids, hashes []string) {
+	p.t.Helper()
+	git := 0
+	for _, pid := range pids {
+		args, _ := os.ReadFile(pid + "/cmdline")
+		env, err := os.ReadFile(pid + "/environ")
+		if err != nil || len(env) == 0 {
+			continue // it is the one that waits for it, or gone
+		}
+		git++
+		known := append(args, env...)
+		for _, word := range append(slices.Clone(hashes), "local:uid-", "ScopedAllow", "approv", "rule_id", "corr_", p.state, "AIOS_", "SECRET", "TOKEN") {
+			if bytes.Contains(known, []byte(word)) {
+				p.t.Errorf("%s knows %q: %q", pid, word, known)
+			}
+		}
+		fds, err := os.ReadDir(pid + "/fd")
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			if target, _ := os.Readlink(pid + "/fd/" + fd.Name()); strings.HasPrefix(target, p.base) || strings.Contains(target, "/fuse") {
+				p.t.Errorf("%s has %s open", pid, target)
+			}
+		}
+	}
+	if git < 4 {
+		p.t.Errorf("%d programs were looked at", git)
+	}
+}
