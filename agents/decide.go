@@ -3,8 +3,10 @@ package agents
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path"
 	"slices"
+	"strings"
 
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/adapter/aiosfs"
@@ -60,6 +62,10 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 			c.invalid(a, "UnknownAdapter", "no adapter carries out "+s.Action+" here")
 			continue
 		}
+		if from, to := rt.rescopes(c.r.By, s); from != to {
+			c.invalid(a, "InvalidScopeBindingChange", fmt.Sprintf("what belongs to %s stays there and cannot be moved to %s: copy it, then delete the original", from, to))
+			continue
+		}
 		c.emit(record.EmitterRuntime, record.ActionValidated, a, map[string]any{"outcome": "PASSED"})
 		c.event(a, string(Created), "")
 		if !rt.spend(c.r, c.now) {
@@ -84,6 +90,24 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 func (rt *Runtime) forbidden(ctx context.Context, c *change, a *Action) bool {
 	d, f := rt.ask(c, a, func(q policy.Request) policy.Decision { return rt.d.Kernel.Simulate(ctx, q) })
 	return f == nil && d.HardDeny
+}
+
+// rescopes names the scopes that a move goes between: an object keeps the one that it was
+// made in (S1.3 §6; filesystem.md §1).
+func (rt *Runtime) rescopes(by Submitter, s plan.Step) (from, to string) {
+	places := paths(s, by)
+	if s.Action != "aiosfs.object.move" || len(places) != 2 {
+		return "", ""
+	}
+	var named [2]string
+	for i, p := range places {
+		t, err := rt.d.Resolver.Resolve(p)
+		if err != nil {
+			return "", "" // the answer to the place itself says more
+		}
+		named[i] = strings.TrimSuffix(strings.Join([]string{strings.ToLower(t.Scope), t.Group, t.User}, " "), " ")
+	}
+	return strings.TrimSpace(named[0]), strings.TrimSpace(named[1])
 }
 
 func (rt *Runtime) stages(s plan.Step) bool {

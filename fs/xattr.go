@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -202,7 +203,7 @@ func (t *tree) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string
 		if err != nil {
 			return status(err)
 		}
-		return status(t.store.RaisePrivacy(c.cred(), o.ID, p))
+		return status(t.raisePrivacy(c, in.NodeId, o, p))
 	case name == "user.aios.retention":
 		if err := checkRetention(string(data)); err != nil {
 			return status(err)
@@ -215,6 +216,18 @@ func (t *tree) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string
 		}
 	}
 	return status(t.store.SetXattr(c.cred(), ino, name, data, in.Flags&unix.XATTR_CREATE != 0, in.Flags&unix.XATTR_REPLACE != 0))
+}
+
+// raisePrivacy sets a class that is not below the one there is; a try to lower it is
+// recorded (S1.3 §8.2).
+func (t *tree) raisePrivacy(c *call, id uint64, o objects.Object, class objects.Privacy) error {
+	err := t.store.RaisePrivacy(c.cred(), o.ID, class)
+	if errors.Is(err, objects.ErrPermission) && class < o.Privacy {
+		if p, err := t.place(id); err == nil {
+			t.denied.add(c.Caller, OpSetXattr, p.target(), "hd.privacy_class_downgrade", fmt.Sprintf("privacy class %s is below %s, and a class never falls", class, o.Privacy))
+		}
+	}
+	return err
 }
 
 func (t *tree) setTags(c *call, ino objects.Ino, tags string) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sort"
-	"strings"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -68,7 +67,7 @@ func (v *Views) find(ctx context.Context, c Caller, q *dsl.Query) (Result, error
 				}
 			}
 		case dsl.Under:
-			if c.own(strings.Trim(p.Values[0].Text, "/")) {
+			if c.own(rooted(p.Values[0].Text)) {
 				r.Status = "COMPLETE"
 			}
 		}

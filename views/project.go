@@ -23,7 +23,7 @@ const ResultFile = ".result.json"
 func (v *Views) show(r Result, rest []string) ([]Entry, error) {
 	kind, under := "object_list", ""
 	if p := r.Query.Project; p != nil {
-		kind, under = p.Kind, strings.Trim(p.Path, "/")
+		kind, under = p.Kind, rooted(p.Path)
 	}
 	if kind == "posix_path" || kind == "mount_overlay" {
 		return v.tree(r, under, rest)

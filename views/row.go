@@ -119,7 +119,7 @@ func (e *execution) holds(p dsl.Predicate, r *Row) bool {
 		class, err := objects.ParsePrivacy(p.Values[0].Text)
 		return err == nil && r.Object.Privacy <= class
 	case dsl.Under:
-		under := strings.Trim(p.Values[0].Text, "/")
+		under := rooted(p.Values[0].Text)
 		return under == "" || strings.HasPrefix(r.Path, under+"/")
 	case dsl.Pointer:
 		return !pointers(r.Object)[p.Values[0].Text].IsZero()
@@ -249,3 +249,13 @@ func compare(a, b any) int {
 }
 
 func regular(a objects.Attr) bool { return a.Mode&unix.S_IFMT == unix.S_IFREG }
+
+// rooted is a path as rows have it, from the tree's root: people write it with /aios in
+// front as well as without.
+func rooted(p string) string {
+	p = strings.Trim(p, "/")
+	if rest, ok := strings.CutPrefix(p+"/", "aios/"); ok {
+		return strings.Trim(rest, "/")
+	}
+	return p
+}
