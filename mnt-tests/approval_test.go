@@ -1,6 +1,7 @@
 package mnttests
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -117,5 +118,32 @@ func TestActions33_ApprovalExpires(t *testing.T) {
 		if list := p.records(aliceUID, name); !slices.Contains(list, "APPROVAL_EXPIRED") || slices.Contains(list, "EXECUTION_STARTED") {
 			t.Errorf("%s: %v", name, list)
 		}
+	}
+}
+
+// A goal waits for an approval while its submitter's uid is given to somebody else: what
+// the one asked is not done for the other, approved or not.
+func TestP19_WhoAskedIsNoMore(t *testing.T) {
+	t.Log("proves: P-19")
+	p := newPeople(t)
+	p.ok(aliceUID, "echo keep > $M/groups/local/shared/keep.md")
+	hash := p.asking(aliceUID, "rm", "delete /aios/groups/local/shared/keep.md")
+	if code, _, errs := run(t, p.bin, "agent", "add", "taker", "--uid", fmt.Sprint(aliceUID), "--mount", p.dir); code != 0 {
+		t.Fatalf("agent add: %d, %s", code, errs)
+	}
+	_ = p.give(bobUID, "grant "+hash) // refused at once, or void when it is to be used
+	var failure string
+	until(t, "the goal has failed", func() bool {
+		code, out, _ := run(t, p.bin, "find", "--mount", p.dir, "--json", `from actions where action = "aiosfs.object.delete"`)
+		id := regexp.MustCompile(`run_[0-9A-Z]{26}`).FindString(out)
+		e, err := os.ReadFile(filepath.Join(p.dir, "intents", id+".d", "error.json"))
+		failure = string(e)
+		return code == 0 && id != "" && err == nil
+	})
+	if !strings.Contains(failure, "SubjectUnauthenticated") {
+		t.Error(failure)
+	}
+	if s := p.ok(bobUID, "cat $M/groups/local/shared/keep.md"); s != "keep" {
+		t.Errorf("it was done: %q", s)
 	}
 }
