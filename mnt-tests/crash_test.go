@@ -12,18 +12,6 @@ import (
 	"time"
 )
 
-// aios builds the program once for a test.
-func aios(t *testing.T) string {
-	t.Helper()
-	bin := filepath.Join(t.TempDir(), "aios")
-	cmd := exec.Command("go", "build", "-o", bin, "../cmd/aios")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build: %v\n%s", err, out)
-	}
-	return bin
-}
-
 // mounted starts the daemon and waits until the mount answers.
 func mounted(t *testing.T, bin, state, dir string) *exec.Cmd {
 	t.Helper()
