@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 # Where PEERS.SH of the benchmark set stands; without it `make bench` runs the Go benchmarks alone.
 PEERS   ?= ../shared/bench/peers.sh
 
-.PHONY: help build demo test test-long race bench lint run install clean checklist need posix
+.PHONY: help build demo test test-long race bench scale lint run install clean checklist need posix
 
 help:
 	@echo "make demo       build, mount, run a goal, deny one, roll one back, verify the log, clean up"
@@ -15,6 +15,7 @@ help:
 	@echo "make test-long  the long ones: crashes by the hundred, big trees"
 	@echo "make race       the short tests under the race detector"
 	@echo "make bench      benchmarks, and the mount beside go-fuse's loopback"
+	@echo "make scale      how cost grows: big stores, a crowded directory, many versions, a real history"
 	@echo "make checklist  what the last test run proves of the reference"
 	@echo "make lint       vet, staticcheck, gofmt"
 	@echo "make run        mount at /tmp/aios in the foreground"
@@ -47,6 +48,12 @@ race: need build
 
 bench: need build
 	@sh mnt-tests/bench.sh bin/aios $(PEERS)
+
+# How cost grows with the store; SCALE='-sizes 1000,100000,1000000,5000000 -crowd 1000000 -versions 10000' is the long one.
+SCALE ?= -sizes 1000,100000 -crowd 100000 -versions 1000 -history .
+scale: need build
+	@mkdir -p $(OUT)
+	@$(GO) run ./mnt-tests/scale $(SCALE) bin/aios | tee $(OUT)/scale.tsv
 
 checklist:
 	@$(GO) run ./mnt-tests/checklist -report $(OUT)/test.jsonl
