@@ -37,6 +37,7 @@ type tree struct {
 	users   map[string]bool // whose directories exist
 
 	fresh freshness
+	past  past
 
 	unsubscribe func()
 	closed      atomic.Bool
@@ -61,6 +62,7 @@ func newTree(ctx context.Context, o Options) (*tree, error) {
 	t.nodes.init()
 	t.handles.init()
 	t.fresh.init()
+	t.past.store = o.Store
 	if err := t.ensureLayout(ctx); err != nil {
 		return nil, err
 	}
@@ -94,6 +96,7 @@ func (t *tree) close() {
 		t.inval.close()
 	}
 	t.handles.closeAll()
+	t.past.close()
 	t.denied.close()
 }
 

@@ -24,7 +24,11 @@ func (t *tree) atDir() vnode {
 		defer sn.Close()
 		// The epoch's own time, so that "2h" is the same tree, with the same
 		// numbers, until the next epoch comes to be two hours old.
-		return t.atNode(name, sn.Time(), sn, objects.RootIno)
+		v, err := t.atNode(name, sn.Time(), sn, objects.RootIno)
+		if root, ok := v.(*atDirNode); ok {
+			root.top = true
+		}
+		return v, err
 	}
 	return &treeDir{node: node{key: "views/at", perm: 0o555},
 		find: func(_ *call, name string) (vnode, error) { return find(name) },
@@ -76,6 +80,7 @@ type atNode struct {
 	when string
 	at   time.Time
 	a    objects.Attr
+	top  bool // its name means another tree later on
 }
 
 // atDirNode, atFileNode and atLinkNode are the three kinds that can be
@@ -91,7 +96,7 @@ func (t *tree) atNode(when string, at time.Time, sn *objects.Snapshot, ino objec
 	if err != nil {
 		return nil, err
 	}
-	n := atNode{t, when, at, a}
+	n := atNode{t: t, when: when, at: at, a: a}
 	switch a.Mode & syscall.S_IFMT {
 	case syscall.S_IFDIR:
 		return &atDirNode{n}, nil
@@ -108,23 +113,21 @@ func (n *atNode) name() string {
 }
 
 func (n *atNode) attr(*call) (vattr, error) {
-	return vattr{mode: n.a.Mode &^ 0o222, size: n.a.Size, uid: n.a.UID, gid: n.a.GID, mtime: n.a.Mtime}, nil
+	if n.top {
+		return vattr{mode: n.a.Mode &^ 0o222, size: n.a.Size, uid: n.a.UID, gid: n.a.GID, mtime: n.a.Mtime}, nil
+	}
+	return vattr{mode: n.a.Mode &^ 0o222, size: n.a.Size, uid: n.a.UID, gid: n.a.GID, mtime: n.a.Mtime, ttl: pastTime}, nil
 }
 
-func (n *atNode) open2(flags uint32, fn func(sn *objects.Snapshot) error) error {
+func (n *atNode) look(flags uint32, fn func(sn *objects.Snapshot) error) error {
 	if writes(flags) {
 		return ErrReadOnly
 	}
-	sn, err := n.t.store.At(n.at)
-	if err != nil {
-		return err
-	}
-	defer sn.Close()
-	return fn(sn)
+	return n.t.past.with(n.at, fn)
 }
 
 func (d *atDirNode) lookup(_ *call, name string) (v vnode, err error) {
-	err = d.open2(0, func(sn *objects.Snapshot) error {
+	err = d.look(0, func(sn *objects.Snapshot) error {
 		a, err := sn.Lookup(d.a.Ino, name)
 		if err == nil {
 			v, err = d.t.atNode(d.when, d.at, sn, a.Ino)
@@ -135,7 +138,7 @@ func (d *atDirNode) lookup(_ *call, name string) (v vnode, err error) {
 }
 
 func (d *atDirNode) list(*call) (es []vent, err error) {
-	err = d.open2(0, func(sn *objects.Snapshot) error {
+	err = d.look(0, func(sn *objects.Snapshot) error {
 		list, err := sn.List(d.a.Ino)
 		for _, e := range list {
 			if v, err := d.t.atNode(d.when, d.at, sn, e.Ino); err == nil {
@@ -148,7 +151,7 @@ func (d *atDirNode) list(*call) (es []vent, err error) {
 }
 
 func (f *atFileNode) open(_ *call, flags uint32) (h vhandle, err error) {
-	err = f.open2(flags, func(sn *objects.Snapshot) error {
+	err = f.look(flags, func(sn *objects.Snapshot) error {
 		r, err := sn.Open(f.a.Ino)
 		h = &readerHandle{r}
 		return err
@@ -157,7 +160,7 @@ func (f *atFileNode) open(_ *call, flags uint32) (h vhandle, err error) {
 }
 
 func (l *atLinkNode) readlink(*call) (to string, err error) {
-	err = l.open2(0, func(sn *objects.Snapshot) error {
+	err = l.look(0, func(sn *objects.Snapshot) error {
 		to, err = sn.Readlink(l.a.Ino)
 		return err
 	})
@@ -165,7 +168,7 @@ func (l *atLinkNode) readlink(*call) (to string, err error) {
 }
 
 func (n *atNode) getxattr(_ *call, name string) (v []byte, err error) {
-	err = n.open2(0, func(sn *objects.Snapshot) error {
+	err = n.look(0, func(sn *objects.Snapshot) error {
 		v, err = sn.GetXattr(n.a.Ino, name)
 		return err
 	})
@@ -173,7 +176,7 @@ func (n *atNode) getxattr(_ *call, name string) (v []byte, err error) {
 }
 
 func (n *atNode) listxattr(*call) (names []string, err error) {
-	err = n.open2(0, func(sn *objects.Snapshot) error {
+	err = n.look(0, func(sn *objects.Snapshot) error {
 		names, err = sn.ListXattr(n.a.Ino)
 		return err
 	})
