@@ -15,15 +15,19 @@ import (
 // storedFlags says how the kernel treats an open stored file. Write-only
 // handles go past the page cache, which saves the question for
 // security.capability before the first write; every write comes to the daemon
-// at once anyway. Nobody waits for close: all writes were answered by then
+// at once anyway. (Not O_DIRECT handles: they may be mapped, and the kernel
+// keeps the page cache out of their way by itself.) Nobody waits for close: all writes were answered by then
 // (limits.md §3).
 func storedFlags(flags uint32) uint32 {
 	f := uint32(fuse.FOPEN_NOFLUSH | fuse.FOPEN_KEEP_CACHE)
-	if flags&syscall.O_ACCMODE == syscall.O_WRONLY || flags&syscall.O_DIRECT != 0 {
+	if flags&syscall.O_ACCMODE == syscall.O_WRONLY {
 		f |= fuse.FOPEN_DIRECT_IO
 	}
 	return f
 }
+
+// largeFile is the size from which on bytes are the host's file (design §2).
+const largeFile = 64 << 10
 
 // Open asks policy and opens a file.
 func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) fuse.Status {
@@ -51,13 +55,16 @@ func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&syscall.O_TRUNC != 0 {
 		t.dropSetID(c.cred(), objects.Ino(in.NodeId))
 	}
+	wasLarge := false
+	if in.Flags&syscall.O_TRUNC != 0 {
+		a, err := t.store.GetAttr(objects.Ino(in.NodeId))
+		wasLarge = err == nil && a.Size > largeFile
+	}
 	f, err := t.store.OpenFile(c.cred(), objects.Ino(in.NodeId), int(in.Flags))
 	if err != nil {
 		return status(err)
 	}
-	out.Fh = t.handles.add(&handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f})
-	out.OpenFlags = storedFlags(in.Flags)
-	return fuse.OK
+	return status(t.admit(settled(c), &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}, wasLarge && t.pass.lone(), out))
 }
 
 func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
@@ -112,9 +119,10 @@ func (t *tree) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 	if err != nil {
 		return status(err)
 	}
+	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.pass.lone(), &out.OpenOut); err != nil {
+		return status(err)
+	}
 	t.entry(&a, &out.EntryOut)
-	out.Fh = t.handles.add(&handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f})
-	out.OpenFlags = storedFlags(in.Flags)
 	return fuse.OK
 }
 
@@ -162,9 +170,10 @@ func (t *tree) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Crea
 	if err != nil {
 		return status(err)
 	}
+	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.pass.lone(), &out.OpenOut); err != nil {
+		return status(err)
+	}
 	t.entry(&a, &out.EntryOut)
-	out.Fh = t.handles.add(&handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f})
-	out.OpenFlags = storedFlags(in.Flags)
 	return fuse.OK
 }
 
@@ -278,7 +287,7 @@ func (t *tree) Release(_ <-chan struct{}, in *fuse.ReleaseIn) {
 	if h == nil {
 		return
 	}
-	if err := h.close(context.Background()); err != nil {
+	if err := t.pass.release(context.Background(), h); err != nil {
 		t.log.Error("a file could not be closed", "ino", h.ino, "error", err)
 	}
 }

@@ -39,6 +39,8 @@ type transport interface {
 	Unmount() error
 	InodeNotify(node uint64, off, length int64) fuse.Status
 	EntryNotify(parent uint64, name string) fuse.Status
+	RegisterBackingFd(*fuse.BackingMap) (int32, syscall.Errno)
+	UnregisterBackingFd(id int32) syscall.Errno
 }
 
 // Server is a mount that serves.
@@ -76,6 +78,7 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if err := srv.WaitMount(); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", o.Mountpoint, err), s.Unmount())
 	}
+	t.startPassing(srv)
 	return s, nil
 }
 

@@ -42,6 +42,12 @@ type Options struct {
 	// ReadOnly refuses every change with EROFS.
 	ReadOnly bool
 
+	// NoPassthrough keeps all bytes on the way through the daemon.
+	NoPassthrough bool
+	// NearLimit tells whether a file is so near to its owner's quota that each
+	// write must be counted: it is opened without passthrough.
+	NearLimit func(objects.Ino) bool
+
 	// FsName is the source shown by df; "aios" by default.
 	FsName string
 	// MountOptions are passed on as -o: ro, nodev, noexec, …

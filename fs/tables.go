@@ -73,6 +73,7 @@ type handle struct {
 	flags  uint32
 	caller Caller
 	file   *objects.Handle // a stored file
+	mode   ioMode          // how the kernel reaches the stored file's bytes
 	virt   vhandle         // a virtual file
 	dir    *dirReader      // a directory
 }

@@ -29,6 +29,7 @@ type tree struct {
 	inval              *invalidator
 	nodes              nodeTable
 	handles            handleTable
+	pass               passing
 	root               vdir // the projections beside system and groups
 	drop               *dropBox
 	born               time.Time // mtime of what has no time of its own
@@ -61,6 +62,7 @@ func newTree(ctx context.Context, o Options) (*tree, error) {
 	t.callers = newCallers(o.Identity, o.AgentID, o.Now)
 	t.nodes.init()
 	t.handles.init()
+	t.pass.init()
 	t.fresh.init()
 	t.past.store = o.Store
 	if err := t.ensureLayout(ctx); err != nil {

@@ -181,6 +181,10 @@ func (t *tree) health(*call) ([]byte, error) {
 			m[k] = v
 		}
 	}
+	on, why := t.pass.state()
+	if m["passthrough"] = on; !on {
+		m["passthrough_off"] = why
+	}
 	m["state"], m["writable"] = "HEALTHY", true
 	if t.o.Recovery {
 		m["mode"] = "RECOVERY"

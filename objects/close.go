@@ -15,8 +15,12 @@ func (h *Handle) Close(ctx context.Context) error {
 	}
 	s, n := h.s, h.n
 	var err error
-	if h.write {
+	locked := h.write || h.lent
+	if locked {
 		n.io.Lock()
+		err = s.giveBack(h)
+	}
+	if h.write {
 		s.mu.Lock()
 		n.writers--
 		last := n.writers == 0
@@ -25,8 +29,10 @@ func (h *Handle) Close(ctx context.Context) error {
 		}
 		s.mu.Unlock()
 		if last && n.draft != nil {
-			err = s.publish(ctx, n)
+			err = errors.Join(err, s.publish(ctx, n))
 		}
+	}
+	if locked {
 		n.io.Unlock()
 	}
 	s.mu.Lock()
@@ -44,6 +50,7 @@ func (h *Handle) Close(ctx context.Context) error {
 func (s *Store) publish(ctx context.Context, n *node) error {
 	d := n.draft
 	s.mu.Lock()
+	s.observe(n)
 	gone := n.nlink == 0
 	s.mu.Unlock()
 	if gone {
@@ -55,14 +62,16 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 			s.touch(n)
 			n.inode.clearDraft()
 		}
-		if id := d.Staging(); id != "" {
-			s.open.gone = append(s.open.gone, id)
-		}
+		s.spare(n, d.Staging(), n.draftBase)
 		s.dropDraft(n)
 		s.mu.Unlock()
 		return d.Release()
 	}
-	if b, ok := d.Memory(); ok {
+	b, small, err := d.Bytes()
+	if err != nil {
+		return fmt.Errorf("close: %w", err)
+	}
+	if small {
 		return s.publishBytes(ctx, n, b, false)
 	}
 	// The epoch that names the file syncs it; closing does not wait for the disk.
@@ -73,9 +82,12 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 	p := prepared{size: d.Size(), staging: d.Staging()}
 	s.mu.Lock()
 	blocks := d.Blocks()
-	err := s.install(n, p)
+	err = s.install(n, p)
 	n.blocks = blocks
 	if err == nil {
+		if n.pin != nil { // its readers have the version's file
+			n.pin.version = n.inode.version
+		}
 		s.dropDraft(n) // with the version: no epoch may hold both
 	}
 	s.mu.Unlock()
@@ -100,13 +112,27 @@ func (s *Store) publishBytes(ctx context.Context, n *node, b []byte, keep bool) 
 	case keep:
 		n.draftSaved = n.writes
 	default:
+		s.spare(n, d.Staging(), n.inode.version)
 		s.dropDraft(n)
 	}
 	s.mu.Unlock()
 	if err != nil || keep {
 		return err
 	}
-	return d.Drop()
+	return d.Release()
+}
+
+// spare lets go of a draft's staging file, which holds the bytes of a version that does
+// not need it: once the epoch is durable, or when the kernel's last handle on it is closed.
+// s.mu is held.
+func (s *Store) spare(n *node, id string, version ID) {
+	switch {
+	case id == "":
+	case n.pin != nil:
+		n.pin.name, n.pin.version = id, version
+	default:
+		s.open.gone = append(s.open.gone, id)
+	}
 }
 
 // install makes prepared content the current version of a file; s.mu is held. The

@@ -25,13 +25,6 @@ type memContent struct{ *bytes.Reader }
 
 func (memContent) Close() error { return nil }
 
-type fileContent struct {
-	*os.File
-	size int64
-}
-
-func (f fileContent) Size() int64 { return f.size }
-
 // chunkContent reads a version that lies in packs, a chunk at a time.
 type chunkContent struct {
 	s     *Store
@@ -104,9 +97,9 @@ func (s *Store) openVersion(v *version) (content, error) {
 	case v.size == 0:
 		return memContent{bytes.NewReader(nil)}, nil
 	case v.staging != "":
-		f, err := s.blobs.OpenStaging(v.staging)
+		c, err := s.fileContent(v.size, func() (*os.File, error) { return s.blobs.OpenStaging(v.staging) })
 		if err == nil {
-			return fileContent{f, v.size}, nil
+			return c, nil
 		}
 		if !errors.Is(err, blob.ErrNoStaging) {
 			return nil, err
@@ -124,9 +117,9 @@ func (s *Store) openVersion(v *version) (content, error) {
 		return s.openVersion(now)
 	}
 	if v.hot {
-		f, err := s.blobs.OpenHot(v.hash)
+		c, err := s.fileContent(v.size, func() (*os.File, error) { return s.blobs.OpenHot(v.hash) })
 		if err == nil {
-			return fileContent{f, v.size}, nil
+			return c, nil
 		}
 		if !errors.Is(err, blob.ErrNotHot) {
 			return nil, err

@@ -86,6 +86,7 @@ func (s *Store) commit(ctx context.Context) error {
 
 func (s *Store) draftsChanged() bool {
 	for n := range s.drafts {
+		s.observe(n)
 		if n.writes != n.draftSaved {
 			return true
 		}
@@ -217,6 +218,7 @@ func (s *Store) writeEpoch(ctx context.Context, ov *overlay, batch *kv.Batch) (k
 // loses none of it; a power cut may lose what was not synced. s.mu is held.
 func (s *Store) saveDrafts() {
 	for n := range s.drafts {
+		s.observe(n)
 		if n.draft != nil && n.writes != n.draftSaved && n.nlink > 0 {
 			s.saveDraft(n)
 		}
@@ -224,7 +226,7 @@ func (s *Store) saveDrafts() {
 }
 
 func (s *Store) saveDraft(n *node) {
-	if b, ok := n.draft.Memory(); ok {
+	if b, ok, err := n.draft.Bytes(); ok && err == nil {
 		s.touch(n)
 		n.draftSaved = n.writes
 		n.inode.setDraft(b, "", overlaid{})

@@ -17,7 +17,9 @@ import (
 type Handle struct {
 	s      *Store
 	n      *node
+	read   bool
 	write  bool
+	lent   bool // the kernel has the host file for this handle; guarded by n.io
 	closed atomic.Bool
 }
 
@@ -35,7 +37,7 @@ func (s *Store) Create(c Cred, parent Ino, name string, mode uint32, exclusive b
 	n.refs++
 	n.writers++
 	n.lastCred = c
-	return s.attrOf(n), &Handle{s: s, n: n, write: true}, nil
+	return s.attrOf(n), &Handle{s: s, n: n, read: true, write: true}, nil
 }
 
 // Tmpfile makes a file without a name in a directory (O_TMPFILE); Link may name it.
@@ -55,7 +57,7 @@ func (s *Store) Tmpfile(c Cred, parent Ino, mode uint32) (Attr, *Handle, error) 
 	n.refs++
 	n.writers++
 	n.lastCred = c
-	return s.attrOf(n), &Handle{s: s, n: n, write: true}, nil
+	return s.attrOf(n), &Handle{s: s, n: n, read: true, write: true}, nil
 }
 
 // OpenFile opens a regular file; flags are those of open(2), of which only the
@@ -83,7 +85,7 @@ func (s *Store) OpenFile(c Cred, ino Ino, flags int) (*Handle, error) {
 		n.lastCred = c
 	}
 	s.mu.Unlock()
-	h := &Handle{s: s, n: n, write: write}
+	h := &Handle{s: s, n: n, read: flags&unix.O_ACCMODE != unix.O_WRONLY, write: write}
 	if flags&unix.O_TRUNC != 0 {
 		if err := s.truncate(c, ino, 0); err != nil {
 			return nil, errors.Join(err, h.Close(context.Background()))
@@ -150,6 +152,18 @@ func (s *Store) draftOf(n *node) (*blob.Draft, error) {
 	if n.draft != nil {
 		return n.draft, nil
 	}
+	if n.pin != nil {
+		d, err := s.breakOff(n)
+		if err != nil {
+			return nil, err
+		}
+		if d != nil {
+			s.mu.Lock()
+			s.startDraft(n, d)
+			s.mu.Unlock()
+			return d, nil
+		}
+	}
 	c, err := s.current(n)
 	if err != nil {
 		return nil, err
@@ -159,10 +173,15 @@ func (s *Store) draftOf(n *node) (*blob.Draft, error) {
 		return nil, err
 	}
 	s.mu.Lock()
-	n.draft, n.draftBase, n.writes, n.draftSaved = d, n.contentOf, 0, 0
-	s.drafts[n] = true
+	s.startDraft(n, d)
 	s.mu.Unlock()
 	return d, nil
+}
+
+// startDraft makes d the file's draft; s.mu and n.io are held.
+func (s *Store) startDraft(n *node, d *blob.Draft) {
+	n.draft, n.draftBase, n.writes, n.draftSaved = d, n.inode.version, 0, 0
+	s.drafts[n] = true
 }
 
 // change runs fn on the file's draft and notes the change.
@@ -188,6 +207,13 @@ func (s *Store) change(c Cred, n *node, fn func(*blob.Draft) error) error {
 	s.touch(n)
 	now := s.o.Now()
 	n.mtime, n.ctime = now, now
+	if n.pin != nil { // the host's clock is behind ours by a tick
+		s.observe(n)
+		if e := s.setMtime(n, now); e != nil && err == nil {
+			err = e
+		}
+		n.mtime, n.ctime = now, now
+	}
 	n.size, n.blocks = d.Size(), d.Blocks()
 	n.lastCred = c
 	s.mu.Unlock()
@@ -343,7 +369,10 @@ func (s *Store) syncDraft(ctx context.Context, n *node) error {
 	if n.draft == nil {
 		return nil
 	}
-	b, small := n.draft.Memory()
+	b, small, err := n.draft.Bytes()
+	if err != nil {
+		return err
+	}
 	if small {
 		if s.o.Now().Sub(n.versioned) < s.o.VersionInterval || n.versioned.IsZero() {
 			return nil // its bytes go into the epoch
@@ -358,6 +387,7 @@ func (s *Store) syncDraft(ctx context.Context, n *node) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.observe(n)
 	if n.nlink > 0 {
 		s.saveDraft(n)
 		n.blocks = n.draft.Blocks()

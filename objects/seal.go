@@ -144,6 +144,18 @@ func (s *Store) sealVersion(v *version) error {
 	}
 	var hash blob.Hash
 	h.Sum(hash[:0])
+	// Its readers may have made a draft of the file meanwhile; the version has another then.
+	s.lends.breaking.Lock()
+	defer s.lends.breaking.Unlock()
+	if same, err := sameFile(f, s.blobs.StagingPath(v.staging)); err != nil || !same {
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		if err == nil {
+			s.seal.add(v)
+		}
+		return err
+	}
 	// A second name, not a new one: until the epoch with the hash is durable the
 	// version is found under its staging name after a crash.
 	second := s.blobs.StagingPath(v.staging) + ".sealed"
@@ -155,6 +167,10 @@ func (s *Store) sealVersion(v *version) error {
 		return err
 	}
 	s.at("seal: adopted")
+	kept, err := sameFile(f, s.blobs.HotPath(hash))
+	if err != nil {
+		return err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	owner := v.object
@@ -174,7 +190,11 @@ func (s *Store) sealVersion(v *version) error {
 	}
 	s.putVersion(rec)
 	s.open.packed = true // the directory entry of the hot file must be synced
-	s.open.gone = append(s.open.gone, v.staging)
+	if !kept && s.lends.keeps(f, v.staging) {
+		s.o.Logger.Debug("the kernel has another file with the same bytes", "version", v.id)
+	} else {
+		s.open.gone = append(s.open.gone, v.staging)
+	}
 	s.open.emit = append(s.open.emit, evidence.Draft{
 		ID: newEvidenceID(s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: "_system:service:aiosfs", Scope: "_system",
 		Payload: map[string]any{"detail_kind": "AIOSFS_VERSION_SEALED", "outcome": "SUCCEEDED", "adapter_id": "aiosfs", "transaction_id": rec.txn.String(),

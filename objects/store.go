@@ -66,6 +66,7 @@ type node struct {
 	contentOf  ID
 	versioned  time.Time // when the last version was made
 	lastCred   Cred      // of the last write, for the version's author
+	pin        *pin      // the host file that the kernel has
 }
 
 // Store is an open store. Its methods may be used concurrently.
@@ -93,6 +94,7 @@ type Store struct {
 	outbox outbox
 	subs   subscribers
 	seal   sealer
+	lends  lends
 
 	stop   chan struct{}
 	workMu sync.Mutex
@@ -151,6 +153,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.view = db.View()
 	s.outbox.init()
 	s.seal.init()
+	s.lends.init()
 	if err := s.start(ctx); err != nil {
 		s.view.Close()
 		return nil, errors.Join(err, blobs.Close(), db.Close())

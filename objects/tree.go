@@ -82,9 +82,13 @@ func (s *Store) getAttr(ino Ino) (Attr, error) {
 }
 
 func (s *Store) attrOf(n *node) Attr {
+	s.observe(n)
 	a := n.attr()
 	if n.draft != nil {
-		a.Size, a.Blocks = n.draft.Size(), n.draft.Blocks()
+		// While the draft is worked on at length, the node has its last size.
+		if size, blocks, ok := n.draft.TryStat(); ok {
+			a.Size, a.Blocks = size, blocks
+		}
 	}
 	return a
 }
@@ -108,6 +112,7 @@ func (s *Store) SetAttr(c Cred, ino Ino, set SetAttr) (Attr, error) {
 	if set.Mode == nil && set.UID == nil && set.GID == nil && set.Atime == nil && set.Mtime == nil {
 		return s.attrOf(n), nil
 	}
+	s.observe(n)
 	s.touch(n)
 	if set.Mode != nil {
 		n.mode = n.mode&unix.S_IFMT | *set.Mode&0o7777
@@ -123,6 +128,9 @@ func (s *Store) SetAttr(c Cred, ino Ino, set SetAttr) (Attr, error) {
 	}
 	if set.Mtime != nil {
 		n.mtime = *set.Mtime
+		if err := s.setMtime(n, n.mtime); err != nil {
+			return Attr{}, err
+		}
 	}
 	n.ctime = s.o.Now()
 	return s.attrOf(n), nil

@@ -30,6 +30,7 @@ type config struct {
 	SealAge         time.Duration `yaml:"seal_age" usage:"age at which an evidence segment is sealed"`
 	GIDBase         uint32        `yaml:"gid_base" usage:"first gid for groups made by group.create"`
 	MemoryLimit     int64         `yaml:"memory_limit" usage:"soft limit of the daemon's memory, in MiB"`
+	Passthrough     string        `yaml:"passthrough" usage:"auto, or off: no large file is read and written by the kernel itself"`
 	LogLevel        string        `yaml:"log_level" usage:"debug, info, warn or error"`
 	AllowOther      bool          `yaml:"allow_other" usage:"let other users in (default for root)"`
 }
@@ -38,7 +39,7 @@ func defaultConfig() config {
 	return config{
 		State: defaultState(), EpochInterval: time.Second, VersionInterval: 30 * time.Second,
 		Retention: 90 * 24 * time.Hour, SealAge: time.Hour, GIDBase: 62000, MemoryLimit: 1024,
-		LogLevel: "warn", AllowOther: os.Geteuid() == 0,
+		Passthrough: "auto", LogLevel: "warn", AllowOther: os.Geteuid() == 0,
 	}
 }
 

@@ -122,6 +122,7 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger},
 		Evidence: evidenceSide{d.log, d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
 		Health: d.health, Status: d.status, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Debug: m.debug, Logger: d.logger,
+		NoPassthrough: d.cfg.Passthrough == "off",
 	}
 	if err := d.startRuntime(ctx, &o); err != nil {
 		return err
@@ -170,7 +171,7 @@ func (d *daemon) status() map[string]any {
 		"version": version, "state_dir": d.cfg.State, "mode": "NORMAL", "started_at": d.started.UTC().Format(time.RFC3339), "pid": os.Getpid(),
 		"namespace_catalog_version": namespace.Default.Version(), "identity_bundle_version": d.ids.Catalog().Version(), "single_operator": d.ids.Catalog().SingleOperator,
 		"policy_bundle_version": info.BundleVersion, "policy_degraded": info.Degraded, "policy_rules": info.Rules, "hard_denies": info.HardDenies,
-		"evidence_records": head.Size, "evidence_segment": head.Segment, "passthrough": false,
+		"evidence_records": head.Size, "evidence_segment": head.Segment,
 	}
 	if d.runtime != nil {
 		m["adapters"] = d.runtime.AdapterHealth()

@@ -94,6 +94,9 @@ func serve(ctx context.Context, cfg config, m mountSettings) error {
 	if err != nil {
 		return err
 	}
+	if cfg.Passthrough != "auto" && cfg.Passthrough != "off" {
+		return fail(exitUsage, "passthrough: %q is neither auto nor off", cfg.Passthrough)
+	}
 	if inside(cfg.State, m.mountpoint) {
 		return fail(exitUsage, "the state directory %s lies under the mountpoint; put it elsewhere", cfg.State)
 	}

@@ -42,6 +42,8 @@ type Draft struct {
 	written ranges // what the staging file covers
 	syncGen uint64 // counts changes, so that Sync knows what it made durable
 	synced  uint64
+	lent    bool      // the kernel reads and writes the file itself
+	seen    fileState // of a lent file, when it was last looked at
 }
 
 // NewDraft starts a draft on a base; nil stands for an empty file.
@@ -90,13 +92,16 @@ func (d *Draft) spill() error {
 func (d *Draft) Size() int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	return d.size
+	return d.current()
 }
 
 // Dirty says whether anything was changed since the draft was made.
 func (d *Draft) Dirty() bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, _, err := d.observe(); err != nil {
+		return true
+	}
 	return d.dirty
 }
 
@@ -104,6 +109,10 @@ func (d *Draft) Dirty() bool {
 func (d *Draft) Blocks() int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	return d.blocks()
+}
+
+func (d *Draft) blocks() int64 {
 	var n int64
 	if d.file == nil {
 		n = (int64(len(d.mem)) + 511) / 512
@@ -129,11 +138,12 @@ func (d *Draft) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, ErrInvalid
 	}
-	if off >= d.size {
+	size := d.current()
+	if off >= size {
 		return 0, io.EOF
 	}
 	want := len(p)
-	if rest := d.size - off; int64(want) > rest {
+	if rest := size - off; int64(want) > rest {
 		p = p[:rest]
 	}
 	if err := d.readLocked(p, off); err != nil {
@@ -151,6 +161,14 @@ func (d *Draft) readLocked(p []byte, off int64) error {
 		n := 0
 		if off < int64(len(d.mem)) {
 			n = copy(p, d.mem[off:])
+		}
+		clear(p[n:])
+		return nil
+	}
+	if d.isWhole() {
+		n, err := d.file.ReadAt(p, off)
+		if err != nil && err != io.EOF {
+			return err
 		}
 		clear(p[n:])
 		return nil
@@ -191,7 +209,7 @@ func (d *Draft) WriteAt(p []byte, off int64) (int, error) {
 func (d *Draft) Append(p []byte) (int64, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	off := d.size
+	off := d.current()
 	_, err := d.writeLocked(p, off)
 	return off, err
 }
@@ -202,6 +220,9 @@ func (d *Draft) writeLocked(p []byte, off int64) (int, error) {
 	}
 	if len(p) == 0 {
 		return 0, nil
+	}
+	if _, _, err := d.observe(); err != nil {
+		return 0, err
 	}
 	end := off + int64(len(p))
 	if d.file == nil && d.base == nil && end <= MemoryLimit {
@@ -240,8 +261,14 @@ func (d *Draft) Truncate(size int64) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if _, _, err := d.observe(); err != nil {
+		return err
+	}
 	if size == d.size {
 		return nil
+	}
+	if size == 0 && d.file == nil { // a small file may follow, which stays in memory
+		d.base, d.baseLen, d.mem = nil, 0, nil
 	}
 	if d.file == nil && d.base == nil {
 		if size < int64(len(d.mem)) {
@@ -269,6 +296,9 @@ func (d *Draft) Truncate(size int64) error {
 func (d *Draft) Zero(off, n int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if _, _, err := d.observe(); err != nil {
+		return err
+	}
 	end := min(off+n, d.size)
 	if off >= end {
 		return nil
@@ -297,7 +327,7 @@ func (d *Draft) Zero(off, n int64) error {
 func (d *Draft) Reserve(off, n int64, keep bool) error {
 	d.mu.Lock()
 	d.alloc = max(d.alloc, off+n)
-	alloc, size := d.alloc, d.size
+	alloc, size := d.alloc, d.current()
 	d.mu.Unlock()
 	if !keep && off+n > size {
 		if err := d.Truncate(off + n); err != nil {
@@ -321,11 +351,12 @@ func (d *Draft) SeekHole(off int64) (int64, error) { return d.seek(off, false) }
 func (d *Draft) seek(off int64, data bool) (int64, error) {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
-	if off < 0 || off >= d.size {
+	size := d.current()
+	if off < 0 || off >= size {
 		return 0, unix.ENXIO
 	}
-	for pos := off; pos < d.size; {
-		isData, until, err := d.segment(pos)
+	for pos := off; pos < size; {
+		isData, until, err := d.segment(pos, size)
 		if err != nil {
 			return 0, err
 		}
@@ -337,18 +368,21 @@ func (d *Draft) seek(off int64, data bool) (int64, error) {
 	if data {
 		return 0, unix.ENXIO
 	}
-	return d.size, nil
+	return size, nil
 }
 
 // segment says what lies at pos, and where that ends.
-func (d *Draft) segment(pos int64) (data bool, until int64, err error) {
+func (d *Draft) segment(pos, size int64) (data bool, until int64, err error) {
 	if d.file == nil && d.base == nil {
 		if pos < int64(len(d.mem)) {
 			return true, int64(len(d.mem)), nil
 		}
-		return false, d.size, nil
+		return false, size, nil
 	}
-	in, until := d.written.at(pos, d.size)
+	in, until := d.written.at(pos, size)
+	if d.isWhole() {
+		in, until = true, size
+	}
 	switch {
 	case in:
 		next, err := unix.Seek(int(d.file.Fd()), pos, unix.SEEK_DATA)
@@ -410,11 +444,20 @@ func (d *Draft) flatten(ctx context.Context) error {
 	if err := d.spill(); err != nil {
 		return err
 	}
+	if _, _, err := d.observe(); err != nil || d.lent {
+		return err
+	}
 	if err := d.file.Truncate(d.size); err != nil {
 		return err
 	}
 	if d.base == nil {
 		return nil
+	}
+	var host *os.File
+	if h, ok := d.base.(Hosted); ok {
+		f, done := h.Host()
+		defer done()
+		host = f
 	}
 	buf := make([]byte, 1<<20)
 	for pos := int64(0); pos < d.baseLen; {
@@ -422,7 +465,13 @@ func (d *Draft) flatten(ctx context.Context) error {
 			return err
 		}
 		in, until := d.written.at(pos, d.baseLen)
-		if !in {
+		switch {
+		case in:
+		case host != nil:
+			if err := copyHost(ctx, d.file, host, pos, until); err != nil {
+				return fmt.Errorf("copy the version below the draft: %w", err)
+			}
+		default:
 			part := buf[:min(int64(len(buf)), until-pos)]
 			if n, err := d.base.ReadAt(part, pos); n < len(part) && err != nil {
 				return fmt.Errorf("copy the version below the draft: %w", err)

@@ -47,6 +47,9 @@ type Store struct {
 	hotDirs    map[string]bool // directories under hot/ with entries that are not synced
 	newStaging bool            // staging/ has entries that are not synced
 
+	shareOnce sync.Once
+	shares    bool // files can share blocks
+
 	enc *zstd.Encoder
 	dec *zstd.Decoder
 }
@@ -282,6 +285,12 @@ func (s *Store) ListStaging() ([]string, error) {
 }
 
 // ---- hot files
+
+// HotPath is where the hot file of a hash lies, if there is one.
+func (s *Store) HotPath(h Hash) string { return s.hotPath(h) }
+
+// SyncDir makes the names in a directory of the store durable.
+func (s *Store) SyncDir(dir string) error { return syncDir(dir) }
 
 func (s *Store) hotPath(h Hash) string {
 	x := h.String()
