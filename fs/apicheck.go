@@ -1,11 +1,16 @@
 package fs
 
-import "github.com/hanwen/go-fuse/v2/fuse"
+import (
+	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ai-os-dot-net/aios/fs/internal/loop"
+)
 
 // Every interface that a type here must satisfy, in one place.
 var (
 	_ fuse.RawFileSystem = (*tree)(nil)
 	_ transport          = (*fuse.Server)(nil)
+	_ transport          = (*loop.Loop)(nil)
 
 	_ vdir  = (*treeDir)(nil)
 	_ vfile = (*textFile)(nil)

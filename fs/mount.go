@@ -31,18 +31,6 @@ var (
 // without tuning (limits.md §3).
 const maxRequest = 1 << 20
 
-// transport carries requests from the kernel and notices to it. go-fuse's
-// server is one; a request loop of our own will be another (design §3).
-type transport interface {
-	Serve()
-	WaitMount() error
-	Unmount() error
-	InodeNotify(node uint64, off, length int64) fuse.Status
-	EntryNotify(parent uint64, name string) fuse.Status
-	RegisterBackingFd(*fuse.BackingMap) (int32, syscall.Errno)
-	UnregisterBackingFd(id int32) syscall.Errno
-}
-
 // Server is a mount that serves.
 type Server struct {
 	t    *tree
@@ -63,22 +51,22 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("mount %s: %w", o.Mountpoint, err)
 	}
-	srv, err := fuse.NewServer(t, o.Mountpoint, t.mountOptions())
+	tr, err := t.attach()
 	if err != nil {
 		t.close()
 		return nil, fmt.Errorf("mount %s: %w", o.Mountpoint, mountError(err))
 	}
-	s := &Server{t: t, tr: srv, done: make(chan struct{})}
-	t.start(srv)
+	s := &Server{t: t, tr: tr, done: make(chan struct{})}
+	t.start(tr)
 	go func() {
 		defer close(s.done)
-		srv.Serve()
+		tr.Serve()
 		t.close()
 	}()
-	if err := srv.WaitMount(); err != nil {
+	if err := tr.WaitMount(); err != nil {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", o.Mountpoint, err), s.Unmount())
 	}
-	t.startPassing(srv)
+	t.startPassing(tr)
 	return s, nil
 }
 

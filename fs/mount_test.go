@@ -43,6 +43,9 @@ func (d *denials) list() []Denial {
 	return append([]Denial(nil), d.all...)
 }
 
+// underTest is the transport that rigs mount with, the default when empty.
+var underTest = os.Getenv("AIOS_TRANSPORT")
+
 const aliceUID, bobUID = 4001, 4002
 
 func newRig(t testing.TB, edit func(*Options)) *rig {
@@ -80,7 +83,7 @@ func newRig(t testing.TB, edit func(*Options)) *rig {
 	r.cat = cat
 	g, _ := cat.Group("family")
 	r.family = g.GID
-	o := Options{Mountpoint: r.mnt, Store: st, Identity: func() *identity.Catalog { return r.cat }, Denials: r.deny, Debug: os.Getenv("AIOS_FUSE_DEBUG") != ""}
+	o := Options{Mountpoint: r.mnt, Store: st, Identity: func() *identity.Catalog { return r.cat }, Denials: r.deny, Transport: underTest, Debug: os.Getenv("AIOS_FUSE_DEBUG") != ""}
 	if edit != nil {
 		edit(&o)
 	}

@@ -55,7 +55,10 @@ type Options struct {
 	// AllowOther overrides the default (on for root, and for others when
 	// /etc/fuse.conf has user_allow_other).
 	AllowOther *bool
-	Debug      bool
+	// Transport chooses what carries the kernel's requests: TransportLoop or
+	// TransportGoFuse, TransportDefault when it is empty.
+	Transport string
+	Debug     bool
 
 	Now    func() time.Time
 	Logger *slog.Logger

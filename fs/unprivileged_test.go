@@ -81,16 +81,18 @@ func unprivileged(t *testing.T, dir string) {
 	}
 	defer st.Close()
 	cat := identity.New(62000, true)
-	srv, err := Mount(context.Background(), Options{Mountpoint: mnt, Store: st, Identity: constCatalog(cat)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	put(t, mnt+"/self/home/f", "mine")
-	put(t, mnt+"/groups/local/shared/g", "ours")
-	if get(t, mnt+"/self/home/f") != "mine" || get(t, mnt+"/groups/local/shared/g") != "ours" {
-		t.Error("what was written is not there")
-	}
-	if err := srv.Unmount(); err != nil {
-		t.Error(err)
+	for _, transport := range []string{TransportLoop, TransportGoFuse} {
+		srv, err := Mount(context.Background(), Options{Mountpoint: mnt, Store: st, Identity: constCatalog(cat), Transport: transport})
+		if err != nil {
+			t.Fatalf("%s: %v", transport, err)
+		}
+		put(t, mnt+"/self/home/f", transport)
+		put(t, mnt+"/groups/local/shared/g", "ours")
+		if get(t, mnt+"/self/home/f") != transport || get(t, mnt+"/groups/local/shared/g") != "ours" {
+			t.Errorf("%s: what was written is not there", transport)
+		}
+		if err := srv.Unmount(); err != nil {
+			t.Errorf("%s: %v", transport, err)
+		}
 	}
 }

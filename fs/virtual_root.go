@@ -185,7 +185,7 @@ func (t *tree) health(*call) ([]byte, error) {
 	if m["passthrough"] = on; !on {
 		m["passthrough_off"] = why
 	}
-	m["state"], m["writable"] = "HEALTHY", true
+	m["state"], m["writable"], m["transport"] = "HEALTHY", true, t.o.transport()
 	if t.o.Recovery {
 		m["mode"] = "RECOVERY"
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	aiosfs "github.com/ai-os-dot-net/aios/fs"
 )
 
 // config is everything that can be set. Each key is a line of aios.yaml, a flag of
@@ -32,6 +34,7 @@ type config struct {
 	MemoryLimit     int64         `yaml:"memory_limit" usage:"soft limit of the daemon's memory, in MiB"`
 	Passthrough     string        `yaml:"passthrough" usage:"auto, or off: no large file is read and written by the kernel itself"`
 	LogLevel        string        `yaml:"log_level" usage:"debug, info, warn or error"`
+	Transport       string        `yaml:"transport" usage:"what carries the kernel's requests: loop (one reader, the fast one) or go-fuse"`
 	AllowOther      bool          `yaml:"allow_other" usage:"let other users in (default for root)"`
 }
 
@@ -39,7 +42,7 @@ func defaultConfig() config {
 	return config{
 		State: defaultState(), EpochInterval: time.Second, VersionInterval: 30 * time.Second,
 		Retention: 90 * 24 * time.Hour, SealAge: time.Hour, GIDBase: 62000, MemoryLimit: 1024,
-		Passthrough: "auto", LogLevel: "warn", AllowOther: os.Geteuid() == 0,
+		Passthrough: "auto", LogLevel: "warn", Transport: aiosfs.TransportDefault, AllowOther: os.Geteuid() == 0,
 	}
 }
 

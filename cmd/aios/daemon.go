@@ -121,7 +121,7 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 	o := aiosfs.Options{
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger},
 		Evidence: evidenceSide{d.log, d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
-		Health: d.health, Status: d.status, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Debug: m.debug, Logger: d.logger,
+		Health: d.health, Status: d.status, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Transport: d.cfg.Transport, Debug: m.debug, Logger: d.logger,
 		NoPassthrough: d.cfg.Passthrough == "off",
 	}
 	if err := d.startRuntime(ctx, &o); err != nil {

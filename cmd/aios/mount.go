@@ -15,6 +15,8 @@ import (
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
+
+	aiosfs "github.com/ai-os-dot-net/aios/fs"
 )
 
 const (
@@ -96,6 +98,9 @@ func serve(ctx context.Context, cfg config, m mountSettings) error {
 	}
 	if cfg.Passthrough != "auto" && cfg.Passthrough != "off" {
 		return fail(exitUsage, "passthrough: %q is neither auto nor off", cfg.Passthrough)
+	}
+	if err := aiosfs.CheckTransport(cfg.Transport); err != nil {
+		return fail(exitUsage, "%v", err)
 	}
 	if inside(cfg.State, m.mountpoint) {
 		return fail(exitUsage, "the state directory %s lies under the mountpoint; put it elsewhere", cfg.State)
