@@ -136,20 +136,11 @@ func (t *tree) stranger(in *fuse.GetAttrIn, a *objects.Attr) {
 	if in.Uid == 0 || in.Flags()&fuse.FUSE_GETATTR_FH != 0 || !t.fresh.valid(in.NodeId, t.o.Now()) {
 		return
 	}
-	var bits uint32
-	switch {
-	case in.Uid == a.UID:
-		bits = a.Mode >> 6
-	case in.Gid == a.GID:
-		bits = a.Mode >> 3
-	default:
-		bits = a.Mode
-	}
-	if bits&1 != 0 {
+	if in.Uid == a.UID && a.Mode>>6&1 != 0 || a.ACL == "" && a.Mode&0o011 == 0o011 {
 		return
 	}
 	c, err := t.callers.of(&in.InHeader)
-	if err != nil || in.Uid != a.UID && c.in(a.GID) && a.Mode>>3&1 != 0 {
+	if err != nil || a.Allows(in.Uid, c.in, 1) {
 		return
 	}
 	p, err := t.place(in.NodeId)

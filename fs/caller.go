@@ -30,6 +30,14 @@ func (c Caller) cred() objects.Cred {
 	return objects.Cred{UID: c.UID, GID: c.GID, Subject: c.Subject.ID, IsAI: c.Subject.IsAI}
 }
 
+// masked is the caller who makes something: the store takes the umask away where no
+// default list says otherwise (CAP_DONT_MASK).
+func (c Caller) masked(umask uint32) objects.Cred {
+	cred := c.cred()
+	cred.Umask = umask
+	return cred
+}
+
 // in tells whether the process has a group.
 func (c Caller) in(gid uint32) bool { return c.GID == gid || slices.Contains(c.Groups, gid) }
 

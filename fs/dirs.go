@@ -22,6 +22,13 @@ func (t *tree) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 	if len(name) > objects.MaxName {
 		return fuse.Status(syscall.ENAMETOOLONG)
 	}
+	if name == "." || name == ".." { // of file handles (CAP_EXPORT_SUPPORT)
+		a, err := t.store.Lookup(objects.Ino(h.NodeId), name)
+		if err == nil {
+			t.entry(&a, out)
+		}
+		return status(err)
+	}
 	v, closed, err := t.virtualChild(c, h.NodeId, name)
 	if err != nil {
 		return status(err)
@@ -225,7 +232,7 @@ func (t *tree) load(c *call, d *dirReader) error {
 // directory it may enter.
 func (t *tree) sees(c *call, ino objects.Ino) bool {
 	a, err := t.store.GetAttr(ino)
-	return err == nil && (c.UID == 0 || a.Mode&1 != 0 || c.in(a.GID) && a.Mode&0o010 != 0 || c.UID == a.UID)
+	return err == nil && (c.UID == 0 || c.UID == a.UID || a.Allows(c.UID, c.in, 1))
 }
 
 // ReadDir lists names.

@@ -109,7 +109,7 @@ func (t *tree) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 	if err := t.bind(c, in.NodeId, name, OpCreate); err != nil {
 		return status(err)
 	}
-	a, f, err := t.store.Create(c.cred(), objects.Ino(in.NodeId), name, in.Mode, true)
+	a, f, err := t.store.Create(c.masked(in.Umask), objects.Ino(in.NodeId), name, in.Mode, true)
 	if errors.Is(err, objects.ErrExist) && in.Flags&syscall.O_EXCL == 0 {
 		// Somebody else made it since the kernel looked.
 		if a, err = t.store.Lookup(objects.Ino(in.NodeId), name); err == nil {
@@ -135,7 +135,7 @@ func (t *tree) createVirtual(c *call, in *fuse.CreateIn, name string, out *fuse.
 	if !ok {
 		return t.refuse(c, OpCreate, v)
 	}
-	n, h, err := m.create(c, name, in.Flags, in.Mode)
+	n, h, err := m.create(c, name, in.Flags, in.Mode&^(in.Umask&0o777))
 	if err != nil {
 		return err
 	}
@@ -166,7 +166,7 @@ func (t *tree) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Crea
 	if err != nil {
 		return status(err)
 	}
-	a, f, err := t.store.Tmpfile(c.cred(), objects.Ino(in.NodeId), in.Mode)
+	a, f, err := t.store.Tmpfile(c.masked(in.Umask), objects.Ino(in.NodeId), in.Mode)
 	if err != nil {
 		return status(err)
 	}

@@ -44,8 +44,8 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 	if err := checkMountpoint(o.Mountpoint); err != nil {
 		return nil, fmt.Errorf("mount %s: %w", o.Mountpoint, err)
 	}
-	// The kernel applies the caller's umask itself; the daemon's own must not
-	// take bits away from what it makes for others.
+	// The caller's umask comes with the request; the daemon's own must not take
+	// bits away from what it makes for others.
 	syscall.Umask(0)
 	t, err := newTree(ctx, o)
 	if err != nil {
@@ -104,9 +104,10 @@ func (t *tree) mountOptions() *fuse.MountOptions {
 		AllowOther: other, FsName: name, Name: "aios",
 		Options:  append([]string{"default_permissions"}, t.o.MountOptions...),
 		MaxWrite: maxRequest, MaxReadAhead: maxRequest, MaxBackground: 64,
-		EnableSymlinkCaching: true, ExplicitDataCacheControl: true,
+		EnableSymlinkCaching: true, ExplicitDataCacheControl: true, EnableAcl: true,
 		DirectMount: root, Debug: t.o.Debug,
-		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_READDIRPLUS_AUTO,
+		ExtraCapabilities: fuse.CAP_ATOMIC_O_TRUNC | fuse.CAP_HANDLE_KILLPRIV_V2 | fuse.CAP_READDIRPLUS_AUTO |
+			fuse.CAP_DONT_MASK | fuse.CAP_EXPORT_SUPPORT,
 		// With these the kernel would stop calling OPEN after one ENOSYS.
 		DisabledCapabilities: fuse.CAP_NO_OPEN_SUPPORT | fuse.CAP_NO_OPENDIR_SUPPORT,
 		PanicHandler: func(v any) fuse.Status {

@@ -57,7 +57,7 @@ func (t *tree) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out 
 		t.fresh.changed(in.NodeId)
 	default:
 		if err = t.bind(c, in.NodeId, name, OpMkdir); err == nil {
-			a, err = t.store.Mkdir(c.cred(), objects.Ino(in.NodeId), name, in.Mode&0o7777)
+			a, err = t.store.Mkdir(c.masked(in.Umask), objects.Ino(in.NodeId), name, in.Mode&0o7777)
 		}
 	}
 	if err != nil {
@@ -109,7 +109,7 @@ func (t *tree) refuseIn(c *call, op Op, dir uint64) error {
 // Mknod makes a file, FIFO, socket or device node.
 func (t *tree) Mknod(cancel <-chan struct{}, in *fuse.MknodIn, name string, out *fuse.EntryOut) fuse.Status {
 	return t.make(cancel, &in.InHeader, name, out, func(c *call) (objects.Attr, error) {
-		return t.store.Mknod(c.cred(), objects.Ino(in.NodeId), name, in.Mode, in.Rdev)
+		return t.store.Mknod(c.masked(in.Umask), objects.Ino(in.NodeId), name, in.Mode, in.Rdev)
 	})
 }
 

@@ -155,7 +155,6 @@ func TestXattr(t *testing.T) {
 	wantErrno(t, "lower", unix.Setxattr(p, "user.aios.privacy_class", []byte("PUBLIC"), 0), syscall.EPERM)
 	wantErrno(t, "no class", unix.Setxattr(p, "user.aios.privacy_class", []byte("NOTHING"), 0), syscall.EINVAL)
 	wantErrno(t, "object_id", unix.Setxattr(p, "user.aios.object_id", []byte("obj_x"), 0), syscall.EPERM)
-	wantErrno(t, "acl", unix.Setxattr(p, "system.posix_acl_access", []byte{2, 0, 0, 0}, 0), syscall.EOPNOTSUPP)
 	if err := unix.Setxattr(p, "user.xdg.tags", []byte("hike,alps"), 0); err != nil {
 		t.Error(err)
 	}

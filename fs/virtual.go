@@ -118,10 +118,12 @@ type node struct {
 	gid   uint32
 	mtime time.Time
 	ttl   time.Duration
-	no    error // refusal; ErrReadOnly when nil
+	no    error  // refusal; ErrReadOnly when nil
+	list  []byte // the access control list of what it shows
 }
 
 func (n *node) name() string { return n.key }
+func (n *node) acl() []byte  { return n.list }
 func (n *node) refusal() error {
 	if n.no != nil {
 		return n.no

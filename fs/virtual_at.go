@@ -119,6 +119,8 @@ func (n *atNode) attr(*call) (vattr, error) {
 	return vattr{mode: n.a.Mode &^ 0o222, size: n.a.Size, uid: n.a.UID, gid: n.a.GID, mtime: n.a.Mtime, ttl: pastTime}, nil
 }
 
+func (n *atNode) acl() []byte { return n.a.ReadableACL(5, false) }
+
 func (n *atNode) look(flags uint32, fn func(sn *objects.Snapshot) error) error {
 	if writes(flags) {
 		return ErrReadOnly

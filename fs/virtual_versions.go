@@ -31,7 +31,7 @@ func (t *tree) versionsDir(dir uint64) (vnode, error) {
 		return nil, err
 	}
 	key := fmt.Sprintf("versions/%d", dir)
-	own := node{key: key, perm: a.Mode & 0o555, uid: a.UID, gid: a.GID, mtime: a.Mtime}
+	own := node{key: key, perm: a.Mode & 0o555, uid: a.UID, gid: a.GID, mtime: a.Mtime, list: a.ReadableACL(5, false)}
 	// What is in it cannot be written (EROFS); the name itself cannot be given
 	// to anything else (mayBind: EPERM).
 	return &treeDir{node: own,
@@ -66,9 +66,12 @@ func (t *tree) nameVersions(own node, dir uint64, name string) vnode {
 		// A version is as readable as the file was, or as its directory lets
 		// others be when the file is gone.
 		file := own
-		file.perm = own.perm & 0o444
+		file.perm, file.list = own.perm&0o444, nil
+		if own.list != nil {
+			file.perm &^= 0o077 // what the list lets others do with the directory says nothing of its files
+		}
 		if a, err := t.store.Lookup(objects.Ino(dir), name); err == nil {
-			file.perm, file.uid, file.gid = a.Mode&0o444, a.UID, a.GID
+			file.perm, file.uid, file.gid, file.list = a.Mode&0o444, a.UID, a.GID, a.ReadableACL(4, false)
 		}
 		var es []vent
 		for _, v := range vs {
@@ -184,17 +187,12 @@ func (t *tree) reaches(c *call, o objects.Object) bool {
 	return false
 }
 
-// mayEnter reads a directory's mode as the kernel would.
+// mayEnter reads a directory's mode and list as the kernel would.
 func mayEnter(c Caller, a *objects.Attr) bool {
-	switch {
-	case c.UID == 0:
+	if c.UID == 0 {
 		return a.Mode&0o111 != 0
-	case c.UID == a.UID:
-		return a.Mode&0o100 != 0
-	case c.in(a.GID):
-		return a.Mode&0o010 != 0
 	}
-	return a.Mode&0o001 != 0
+	return a.Allows(c.UID, c.in, 1)
 }
 
 // objectDir shows one object; what its path's owner and mode keep from the
@@ -202,11 +200,12 @@ func mayEnter(c Caller, a *objects.Attr) bool {
 func (t *tree) objectDir(o objects.Object) vnode {
 	key := "objects/" + o.ID.String()
 	own := node{key: key, perm: 0o500, mtime: o.CreatedAt}
-	if a, err := t.store.GetAttr(o.Ino); err == nil {
-		own.uid, own.gid, own.perm = a.UID, a.GID, a.Mode&0o444|a.Mode&0o444>>2
-	}
 	file := own
-	file.perm &= 0o444
+	file.perm = 0o400
+	if a, err := t.store.GetAttr(o.Ino); err == nil {
+		own.uid, own.gid, own.perm, own.list = a.UID, a.GID, a.Mode&0o444|a.Mode&0o444>>2, a.ReadableACL(4, true)
+		file.uid, file.gid, file.perm, file.list = a.UID, a.GID, a.Mode&0o444, a.ReadableACL(4, false)
+	}
 	text := func(name string, fn func() ([]byte, error)) vent {
 		n := file
 		n.key = key + "/" + name

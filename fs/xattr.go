@@ -21,10 +21,11 @@ const (
 )
 
 // storedXattr tells whether an attribute of this name can exist here at all.
-// Security labels and ACLs are not kept; EOPNOTSUPP, not "no such attribute",
-// makes ls stop asking for each file (limits.md §4).
+// Labels of security modules are not kept; EOPNOTSUPP, not "no such attribute",
+// makes ls stop asking for each file (limits.md §4). Who may set what in which
+// name space, and on which types of files, the kernel checks (xattr(7)).
 func storedXattr(name string) bool {
-	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "trusted.")
+	return strings.HasPrefix(name, "user.") || strings.HasPrefix(name, "trusted.") || name == objects.XattrCapability || isACL(name)
 }
 
 // GetXAttr reads an attribute.
@@ -60,6 +61,9 @@ func (t *tree) virtualXattr(cancel <-chan struct{}, h *fuse.InHeader, name strin
 	v, err := t.nodes.get(h.NodeId)
 	if err != nil {
 		return nil, err
+	}
+	if isACL(name) {
+		return virtualACL(v, name)
 	}
 	if x, ok := v.(vxattr); ok {
 		return x.getxattr(c, name)
@@ -192,6 +196,8 @@ func (t *tree) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string
 	}
 	ino := objects.Ino(in.NodeId)
 	switch {
+	case isACL(name):
+		return status(t.setACL(c, in.NodeId, name, data))
 	case name == xattrTags:
 		return status(t.setTags(c, ino, string(data)))
 	case name == xattrPrivacy:
@@ -262,6 +268,12 @@ func (t *tree) RemoveXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string
 		return status(err)
 	}
 	ino := objects.Ino(h.NodeId)
+	if isACL(name) {
+		if _, err := t.store.GetXattr(ino, name); err != nil {
+			return status(err)
+		}
+		return status(t.setACL(c, h.NodeId, name, nil))
+	}
 	if name == xattrTags {
 		if _, err := t.getXattr(ino, name); err != nil {
 			return status(err)

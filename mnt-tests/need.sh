@@ -6,6 +6,7 @@ command -v go >/dev/null 2>&1 || { echo "need: Go 1.26 or newer is not installed
 command -v fusermount3 >/dev/null 2>&1 || missing="$missing fuse3"
 command -v git >/dev/null 2>&1 || missing="$missing git"
 command -v getfattr >/dev/null 2>&1 || missing="$missing attr"
+command -v setfacl >/dev/null 2>&1 || missing="$missing acl"
 command -v setpriv >/dev/null 2>&1 || missing="$missing util-linux"
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -8,8 +8,6 @@ import (
 	"sort"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // DirEntry is one name of a directory.
@@ -253,7 +251,7 @@ func (s *Store) EnsureDir(ctx context.Context, path string, mode, uid, gid uint3
 		}
 		if last && (n.mode&0o7777 != mode&0o7777 || n.uid != uid || n.gid != gid) {
 			s.touch(n)
-			n.mode = n.mode&unix.S_IFMT | mode&0o7777
+			n.plain(mode)
 			n.uid, n.gid, n.ctime = uid, gid, s.o.Now()
 		}
 	}
@@ -297,13 +295,14 @@ func (s *Store) SetXattr(c Cred, ino Ino, name string, value []byte, create, rep
 	case len(value) > maxXattr:
 		return fmt.Errorf("%w: an attribute has at most %d bytes", ErrRange, maxXattr)
 	}
-	total := len(name) + len(value)
+	names, total := len(name)+1, len(name)+len(value)
 	for k, v := range n.xattrs {
 		if k != name {
+			names += len(k) + 1
 			total += len(k) + len(v)
 		}
 	}
-	if total > maxXattr {
+	if total > maxXattrs || names > maxXattr {
 		return ErrNoSpace
 	}
 	if ok && bytes.Equal(old, value) {

@@ -116,6 +116,9 @@ type Cred struct {
 	Subject  string // canonical id, `family:alice`
 	IsAI     bool
 	Session  string
+	// Umask is taken from the mode of what is made, unless the directory has a default
+	// access control list.
+	Umask uint32
 }
 
 // ScopeKind is the kind of place that an object belongs to for life (S4.1).
@@ -152,6 +155,7 @@ type Attr struct {
 	Atime, Mtime, Ctime, Btime time.Time
 	Object, Version            ID // Version is the current one, zero where there is none
 	Scope                      Scope
+	ACL                        string // the access list's bytes, where it says more than Mode
 }
 
 // SetAttr says what SetAttr changes; a nil field stays.
@@ -251,5 +255,8 @@ func (v VersionState) String() string {
 const (
 	MaxName  = 255
 	maxLinks = 65000
-	maxXattr = 64 << 10
+	maxXattr = 64 << 10 // one value, and the names together: listxattr(2) takes no more
+	// maxXattrs bounds what all attributes of an inode hold: they lie in its record, which
+	// every change of it writes.
+	maxXattrs = 128 << 10
 )

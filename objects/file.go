@@ -207,6 +207,7 @@ func (s *Store) change(c Cred, n *node, fn func(*blob.Draft) error) error {
 	s.touch(n)
 	now := s.o.Now()
 	n.mtime, n.ctime = now, now
+	n.dropCapability()
 	if n.pin != nil { // the host's clock is behind ours by a tick
 		s.observe(n)
 		if e := s.setMtime(n, now); e != nil && err == nil {

@@ -228,7 +228,8 @@ func decodeInode(b []byte) (*inode, error) {
 
 func (n *inode) attr() Attr {
 	return Attr{Ino: n.ino, Gen: n.gen, Mode: n.mode, Nlink: n.nlink, UID: n.uid, GID: n.gid, Rdev: n.rdev, Size: n.size, Blocks: n.blocks,
-		Atime: n.atime, Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Object: n.object, Version: n.version, Scope: n.scope}
+		Atime: n.atime, Mtime: n.mtime, Ctime: n.ctime, Btime: n.btime, Object: n.object, Version: n.version, Scope: n.scope,
+		ACL: string(n.xattrs[XattrACLAccess])}
 }
 
 // dent is the value of a dentry.

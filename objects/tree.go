@@ -46,15 +46,11 @@ func (s *Store) Lookup(parent Ino, name string) (Attr, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.dir(parent)
-	if err != nil {
-		return Attr{}, err
+	if name == "." || name == ".." {
+		return s.reach(parent, name)
 	}
-	switch name {
-	case ".":
-		return s.attrOf(p), nil
-	case "..":
-		return s.getAttr(p.parent)
+	if _, err := s.dir(parent); err != nil {
+		return Attr{}, err
 	}
 	d, ok, err := s.dent(parent, name)
 	if err != nil {
@@ -64,6 +60,23 @@ func (s *Store) Lookup(parent Ino, name string) (Attr, error) {
 		return Attr{}, ErrNotFound
 	}
 	return s.getAttr(d.ino)
+}
+
+// reach finds an inode by its number alone, of whatever type, or a directory's parent:
+// that is how file handles are opened (name_to_handle_at(2), NFS).
+func (s *Store) reach(ino Ino, name string) (Attr, error) {
+	n, err := s.node(ino)
+	switch {
+	case err != nil:
+		return Attr{}, err
+	case n.nlink == 0:
+		return Attr{}, ErrNotFound
+	case name == ".":
+		return s.attrOf(n), nil
+	case !isDir(n.mode):
+		return Attr{}, ErrNotDir
+	}
+	return s.getAttr(n.parent)
 }
 
 // GetAttr gives the attributes of an inode.
@@ -115,7 +128,10 @@ func (s *Store) SetAttr(c Cred, ino Ino, set SetAttr) (Attr, error) {
 	s.observe(n)
 	s.touch(n)
 	if set.Mode != nil {
-		n.mode = n.mode&unix.S_IFMT | *set.Mode&0o7777
+		n.chmod(*set.Mode)
+	}
+	if set.UID != nil || set.GID != nil {
+		n.dropCapability()
 	}
 	if set.UID != nil {
 		n.uid = *set.UID
@@ -149,6 +165,7 @@ func (s *Store) newNode(c Cred, p *node, name string, mode, rdev uint32) *node {
 			n.mode |= unix.S_ISGID
 		}
 	}
+	n.inherit(&p.inode, c.Umask)
 	kind := KindFile
 	if isDir(mode) {
 		n.nlink, kind = 2, KindDirectory

@@ -53,7 +53,7 @@ func (t *Tx) Place(name string, mode, uid, gid uint32, scope Scope) {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		n.uid, n.gid, n.scope = uid, gid, scope
-		n.mode = unix.S_IFDIR | mode&0o7777
+		n.plain(mode)
 		if o := s.open.objs[n.object]; o != nil {
 			o.scope = scope
 		}

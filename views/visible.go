@@ -45,17 +45,9 @@ func (s *sight) pathsOf(o objects.Object, ino objects.Ino, single bool) ([]strin
 	return s.v.d.Store.PathsOf(o.ID)
 }
 
-// may is the permission check of POSIX: one class decides.
+// may is the permission check of POSIX, access control lists included.
 func (c Caller) may(a objects.Attr, want uint32) bool {
-	switch {
-	case c.UID == 0:
-		return true
-	case a.UID == c.UID:
-		return a.Mode>>6&want == want
-	case a.GID == c.GID || slices.Contains(c.Groups, a.GID):
-		return a.Mode>>3&want == want
-	}
-	return a.Mode&want == want
+	return c.UID == 0 || a.Allows(c.UID, func(gid uint32) bool { return gid == c.GID || slices.Contains(c.Groups, gid) }, want)
 }
 
 // belongs tells whether the path is in no group's place, in local's, or in one that
