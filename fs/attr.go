@@ -313,9 +313,10 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 	}
 	// The kernel leaves this to us (HANDLE_KILLPRIV_V2): whoever changes a
 	// file's owner or content takes its set-id bits away.
-	owner := set.UID != nil || set.GID != nil
+	// A chown(-1, -1) comes without anything to set.
+	owner := set.UID != nil || set.GID != nil || in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME|fuse.FATTR_KILL_SUIDGID) == 0
 	if old.Mode&syscall.S_IFMT != syscall.S_IFDIR && set.Mode == nil && (owner || in.Valid&fuse.FATTR_KILL_SUIDGID != 0) {
-		if m := withoutSetID(old.Mode); m != old.Mode {
+		if m := withoutSetID(old.Mode, c.Caller.UID == 0 || c.Caller.in(old.GID)); m != old.Mode {
 			m &= 0o7777
 			set.Mode = &m
 		}
@@ -326,10 +327,11 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 func differs(v *uint32, now uint32) bool { return v != nil && *v != now }
 
 // withoutSetID clears set-user-id, and set-group-id where the group may
-// execute; without that bit it means mandatory locking and stays.
-func withoutSetID(mode uint32) uint32 {
+// execute; without that bit it means mandatory locking and stays, for root and
+// the group's members.
+func withoutSetID(mode uint32, member bool) uint32 {
 	mode &^= syscall.S_ISUID
-	if mode&syscall.S_IXGRP != 0 {
+	if mode&syscall.S_IXGRP != 0 || !member {
 		mode &^= syscall.S_ISGID
 	}
 	return mode

@@ -53,7 +53,7 @@ func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 		return status(err)
 	}
 	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&syscall.O_TRUNC != 0 {
-		t.dropSetID(c.cred(), objects.Ino(in.NodeId))
+		t.dropSetID(c.Caller, objects.Ino(in.NodeId))
 	}
 	wasLarge := false
 	if in.Flags&syscall.O_TRUNC != 0 {
@@ -229,7 +229,7 @@ func (t *tree) Write(cancel <-chan struct{}, in *fuse.WriteIn, data []byte) (uin
 		return 0, status(err)
 	}
 	if in.WriteFlags&fuse.WRITE_KILL_SUIDGID != 0 {
-		t.dropSetID(h.caller.cred(), h.file.Ino())
+		t.dropSetID(h.caller, h.file.Ino())
 	}
 	n, err := h.file.WriteAt(h.caller.cred(), data, int64(in.Offset))
 	return uint32(n), status(err)
@@ -253,14 +253,14 @@ func (t *tree) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (
 
 // dropSetID takes the set-id bits from a file whose content a caller without
 // the privilege changes (HANDLE_KILLPRIV_V2).
-func (t *tree) dropSetID(c objects.Cred, ino objects.Ino) {
+func (t *tree) dropSetID(c Caller, ino objects.Ino) {
 	a, err := t.store.GetAttr(ino)
 	if err != nil {
 		return
 	}
-	if m := withoutSetID(a.Mode); m != a.Mode {
+	if m := withoutSetID(a.Mode, c.UID == 0 || c.in(a.GID)); m != a.Mode {
 		m &= 0o7777
-		if _, err := t.store.SetAttr(c, ino, objects.SetAttr{Mode: &m}); err != nil {
+		if _, err := t.store.SetAttr(c.cred(), ino, objects.SetAttr{Mode: &m}); err != nil {
 			t.log.Warn("set-id bits could not be cleared", "ino", ino, "error", err)
 		}
 	}

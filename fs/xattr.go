@@ -194,6 +194,9 @@ func (t *tree) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string
 	if len(name) > objects.MaxName {
 		return fuse.ERANGE
 	}
+	if strings.HasSuffix(name, ".") && strings.Count(name, ".") == 1 {
+		return fuse.EINVAL // a name space and no name
+	}
 	ino := objects.Ino(in.NodeId)
 	switch {
 	case isACL(name):
@@ -310,6 +313,8 @@ func (t *tree) changeXattr(cancel <-chan struct{}, h *fuse.InHeader, name string
 	p, err := t.place(h.NodeId)
 	if err == nil {
 		err = t.allow(c, OpSetXattr, p)
+	} else if errors.Is(err, objects.ErrNotFound) {
+		err = t.healthy() // open, but its name is gone
 	}
 	return c, err
 }

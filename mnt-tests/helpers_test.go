@@ -19,6 +19,7 @@ const roleVar = "AIOS_TEST_ROLE"
 // roles are the helpers. Each serves requests from in until it ends.
 var roles = map[string]func(in io.Reader, out io.Writer) error{
 	"mapper": serveMaps,
+	"caller": serveCalls,
 }
 
 func TestMain(m *testing.M) {
@@ -74,11 +75,7 @@ type helper struct {
 // startHelper starts a role; attr may make it another user.
 func startHelper(t *testing.T, role string, attr *syscall.SysProcAttr, env ...string) *helper {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(exe)
+	cmd := exec.Command("/proc/self/exe") // another user cannot walk to the binary's path
 	cmd.Env = append(append(os.Environ(), roleVar+"="+role), env...)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = attr

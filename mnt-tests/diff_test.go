@@ -1,0 +1,228 @@
+package mnttests
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A side is a directory that sequences run in, and the processes that make the calls.
+type side struct {
+	base string
+	who  map[string]*helper
+}
+
+// newSide starts the callers of one side; each is a process of its own.
+func newSide(t *testing.T, base string) *side {
+	t.Helper()
+	s := &side{base, map[string]*helper{}}
+	for name, uid := range callers {
+		cred := &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid), Groups: []uint32{}}
+		if name == "alice" || name == "alice2" || name == "bob" {
+			cred.Groups = []uint32{teamGID}
+		}
+		s.who[name] = startHelper(t, "caller", &syscall.SysProcAttr{Credential: cred})
+	}
+	return s
+}
+
+func (s *side) do(t failer, c call) string {
+	t.Helper()
+	var a struct{ Text string }
+	if err := s.who[c.Who].ask(&c, &a); err != nil {
+		t.Fatalf("%s: %v", c, err)
+	}
+	return a.Text
+}
+
+// failer is what both testing.T and rapid.T can do.
+type failer interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// pair is the mount and the local disk, side by side.
+type pair struct {
+	mount, disk *side
+	mu          sync.Mutex
+	n           int
+}
+
+func newPair(t *testing.T) *pair {
+	t.Helper()
+	p := newPeople(t)
+	disk := filepath.Join(p.base, "disk")
+	if err := os.Mkdir(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err == nil {
+		err = os.Chmod(exe, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(disk, &st); err != nil || st.Type != 0xef53 {
+		t.Skipf("the local disk is no ext4 (%#x, %v): nothing to compare with", st.Type, err)
+	}
+	return &pair{mount: newSide(t, filepath.Join(p.dir, "groups/local/shared")), disk: newSide(t, disk)}
+}
+
+// begin makes an empty directory on both sides, everybody's, and sends all callers there.
+func (p *pair) begin(t failer) {
+	t.Helper()
+	p.mu.Lock()
+	p.n++
+	name := fmt.Sprint("d", p.n)
+	p.mu.Unlock()
+	for _, s := range []*side{p.mount, p.disk} {
+		dir := filepath.Join(s.base, name, "x") // what is above it must be the same, too
+		for d, mode := range map[string]os.FileMode{filepath.Dir(dir): 0o755, dir: 0o777} {
+			if err := os.MkdirAll(d, 0o755); err != nil {
+				t.Fatalf("%v", err)
+			}
+			if err := os.Chmod(d, mode); err != nil {
+				t.Fatalf("%v", err)
+			}
+		}
+		for who := range s.who {
+			if a := s.do(t, call{Who: who, Op: "reset", P: dir}); a != "ok" {
+				t.Fatalf("%s cannot go to %s: %s", who, dir, a)
+			}
+		}
+	}
+}
+
+// run makes the calls on both sides and wants the same answers. It gives the difference
+// of the table that ended it, if one did.
+func (p *pair) run(t failer, seq []call) *difference {
+	t.Helper()
+	p.begin(t)
+	for i, c := range append(seq[:len(seq):len(seq)], call{Who: "root", Op: "tree"}) {
+		got, want := p.mount.do(t, c), p.disk.do(t, c)
+		if got == want {
+			continue
+		}
+		if d := excused(c, got, want); d != nil {
+			if d.ends {
+				return d
+			}
+			continue
+		}
+		var told strings.Builder
+		for _, c := range seq[:min(i+1, len(seq))] {
+			fmt.Fprintln(&told, c)
+		}
+		t.Fatalf("%s\n  mount: %s\n  disk:  %s\nafter\n%s", c, got, want, told.String())
+	}
+	return nil
+}
+
+// difference is a deliberate one between the mount and ext4.
+type difference struct {
+	what   string
+	reason string
+	ends   bool // what follows cannot be compared any more
+	is     func(c call, mount, disk string) bool
+}
+
+// differences are all that are allowed.
+var differences = []difference{
+	{
+		what: "collapse and insert range", ends: true,
+		reason: "the kernel answers EOPNOTSUPP for every FUSE filesystem before it asks the daemon (fuse_file_fallocate); XFS over NFS and btrfs do not have them either",
+		is: func(c call, mount, disk string) bool {
+			return c.Op == "fallocate" && (c.has("COLLAPSE") || c.has("INSERT")) && mount == "ENOTSUP" // the same number
+		},
+	},
+	{
+		what: "xattrs above one block", ends: true,
+		reason: "ext4 keeps all xattrs of a file in 4 KiB and answers ENOSPC; the store takes what the kernel takes, 64 KiB each",
+		is: func(c call, mount, disk string) bool {
+			return c.Op == "setxattr" && disk == "ENOSPC" && mount == "ok"
+		},
+	},
+	{
+		what: "devices on the mount", ends: true,
+		reason: "a mount is nosuid and nodev unless it was asked otherwise (-o dev)",
+		is: func(c call, mount, disk string) bool {
+			return c.Op == "open" && mount == "EACCES" && (disk == "ok" || disk == "ENXIO")
+		},
+	},
+	{
+		what: "access lists", ends: true,
+		reason: "they are not negotiated with the kernel yet",
+		is: func(c call, mount, disk string) bool {
+			return strings.HasPrefix(c.Name, "system.posix_acl") && mount == "ENOTSUP"
+		},
+	},
+	{
+		what:   "the time of reading",
+		reason: "pages that the kernel has are read without the daemon, and FUSE has no message for it",
+		is: func(c call, mount, disk string) bool {
+			return (c.Op == "stat" || c.Op == "tree") && atimes.ReplaceAllString(mount, "") == atimes.ReplaceAllString(disk, "") && len(atimes.FindAllString(mount, -1)) > len(atimes.FindAllString(disk, -1))
+		},
+	},
+}
+
+// atimes are the times of reading in what stat shows.
+var atimes = regexp.MustCompile(` a=-?\d+\.\d+`)
+
+func excused(c call, mount, disk string) *difference {
+	for i := range differences {
+		if differences[i].is(c, mount, disk) {
+			return &differences[i]
+		}
+	}
+	return nil
+}
+
+// long says how long a random suite runs: a few seconds, or minutes with AIOS_LONG, or as
+// the named variable says.
+func long(t *testing.T, variable string, short, ordinary time.Duration) time.Duration {
+	t.Helper()
+	if s := os.Getenv(variable); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	if os.Getenv("AIOS_LONG") != "" {
+		return ordinary
+	}
+	return short
+}
+
+// Hand-written sequences, an area of the file API each.
+func TestDifferential(t *testing.T) {
+	p := newPair(t)
+	for _, area := range sequences {
+		t.Run(area.name, func(t *testing.T) {
+			var seq []call
+			for line := range strings.Lines(area.calls) {
+				if line = strings.TrimSpace(line); line == "" || line[0] == '#' {
+					continue
+				}
+				c, err := parseCall(line)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if back, err := parseCall(c.String()); err != nil || back != c {
+					t.Fatalf("%s is read back as %s: %v", c, back, err)
+				}
+				seq = append(seq, c)
+			}
+			if d := p.run(t, seq); d != nil && area.ends != d.what {
+				t.Errorf("ended by a difference that is not its own: %s", d.what)
+			}
+		})
+	}
+}
