@@ -52,9 +52,10 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 	s.mu.Lock()
 	s.observe(n)
 	gone := n.nlink == 0
+	kept := gone && n.writes == n.buried && s.buriedHere(n)
 	s.mu.Unlock()
-	if gone {
-		return nil // nobody can open it again; the draft serves the readers that are left
+	if gone && !kept {
+		return nil // a program's own scratch; the draft serves the readers that are left
 	}
 	if !d.Dirty() {
 		s.mu.Lock()
@@ -138,6 +139,9 @@ func (s *Store) spare(n *node, id string, version ID) {
 // install makes prepared content the current version of a file; s.mu is held. The
 // same bytes as the current version's make none.
 func (s *Store) install(n *node, p prepared) error {
+	if n.nlink == 0 {
+		defer s.buryContent(n)
+	}
 	o, err := s.editObject(n.object)
 	if err != nil {
 		return err

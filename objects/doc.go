@@ -134,7 +134,7 @@ const (
 
 // String gives the reference's name.
 func (k ScopeKind) String() string {
-	return [...]string{"", "SYSTEM", "GROUP", "USER"}[min(k, 3)]
+	return [...]string{"", "SYSTEM", "GROUP", "USER"}[min(k, 3)] // a trash can is its user's
 }
 
 // Scope is the place that an object belongs to (ScopeBinding, OM §21.1). It is

@@ -221,42 +221,6 @@ func (s *Store) NamesEver(dir Ino) ([]string, error) {
 	return names, nil
 }
 
-// Trashed is a retired object that can be brought back.
-type Trashed struct {
-	Object Object
-	Path   string // where it was, from the root
-}
-
-// Trash lists the retired objects, newest first. The caller filters by who may see.
-func (s *Store) Trash() ([]Trashed, error) {
-	if err := s.commit(context.Background()); err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var list []Trashed
-	for k := range s.view.ScanKeys([]byte{'r'}, nil, false) {
-		id := ID{kind: 'o'}
-		if copy(id.u[:], k[1:]) != 16 {
-			continue
-		}
-		o, err := s.object(id)
-		if err != nil || o.life != Retired || !o.absorbedBy.IsZero() {
-			continue
-		}
-		path, err := s.pathOf(o.oldParent)
-		if err != nil {
-			path = "" // its directory is gone, too
-		}
-		if path != "" {
-			path += "/"
-		}
-		list = append(list, Trashed{o.public(), path + o.name})
-	}
-	sort.Slice(list, func(i, j int) bool { return list[i].Object.RetiredAt.After(list[j].Object.RetiredAt) })
-	return list, nil
-}
-
 // Objects calls fn with every object, in order of creation, until it returns false.
 func (s *Store) Objects(fn func(Object) bool) error {
 	if err := s.commit(context.Background()); err != nil {

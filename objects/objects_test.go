@@ -200,7 +200,7 @@ func TestThePastCanBeRead(t *testing.T) {
 	if err != nil || len(hist) != 2 {
 		t.Errorf("%+v, %v", hist, err)
 	}
-	trash, err := s.Trash()
+	trash, err := s.Trash(10, nil)
 	if err != nil || len(trash) != 2 {
 		t.Errorf("%+v, %v", trash, err)
 	}

@@ -37,8 +37,9 @@ func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags
 	if err != nil {
 		return err
 	}
-	if from.scope != to.scope || n.scope != to.scope {
-		return ErrCrossScope
+	in, out, err := crossing(from.scope, to.scope, n.scope)
+	if err != nil {
+		return err
 	}
 	if isDir(n.mode) && s.within(to, n.ino) {
 		return ErrInvalid
@@ -53,7 +54,11 @@ func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags
 			}
 		}
 		s.move(from, to, n, oname, nname)
+		s.carried(c, n, from.ino, oname, in, out)
 		return nil
+	}
+	if in || out {
+		return ErrExist // nothing is replaced on the way; programs take another name
 	}
 	t, err := s.node(d.ino)
 	if err != nil {
@@ -94,6 +99,26 @@ func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags
 	}
 	s.move(from, to, n, oname, nname)
 	return nil
+}
+
+// carried retires what was moved into a trash can, and gives back what was moved out of it.
+func (s *Store) carried(c Cred, n *node, from Ino, oname string, in, out bool) {
+	if !in && !out {
+		return
+	}
+	o, err := s.editObject(n.object)
+	if err != nil {
+		return
+	}
+	w := s.workOf(c)
+	w.moves++
+	if in {
+		o.life, o.retiredAt, o.oldParent, o.name = Retired, s.o.Now(), from, oname
+		s.bury(c, n, from, oname, false, true)
+		return
+	}
+	o.life, o.retiredAt, o.oldParent, o.name = Active, time.Time{}, 0, n.name
+	s.unbury(o.id)
 }
 
 // within says whether dir lies in the directory ino, or is it.
@@ -197,7 +222,7 @@ func (s *Store) absorb(c Cred, n *node, keep ID) {
 		o.labels = own.labels
 	}
 	o.life, o.retiredAt, o.ino = Active, time.Time{}, n.ino
-	s.open.puts[string(trashKey(o.id))] = nil
+	s.unbury(o.id)
 	own.life, own.retiredAt, own.absorbedBy = Retired, s.o.Now(), o.id
 	n.object = o.id
 	if n.writers == 0 && n.draft == nil {

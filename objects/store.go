@@ -62,6 +62,7 @@ type node struct {
 	draftBase  ID     // the version that the draft started from
 	draftSaved uint64 // how much of the draft the last epoch holds
 	writes     uint64 // counts writes to the draft
+	buried     uint64 // what writes was when the last name went
 	content    content
 	contentOf  ID
 	versioned  time.Time // when the last version was made
@@ -85,6 +86,7 @@ type Store struct {
 	nextIno    Ino
 	openSeq    uint64 // number of the open epoch
 	recent     map[recentKey]recentUnlink
+	trashSeq   uint64
 	drafts     map[*node]bool // nodes with a draft
 
 	commitMu   sync.Mutex // one commit at a time

@@ -181,7 +181,7 @@ func (s *Store) newNode(c Cred, p *node, name string, mode, rdev uint32) *node {
 		if o, err := s.editObject(old); err == nil {
 			o.life, o.retiredAt, o.ino, o.name = Active, time.Time{}, n.ino, name
 			n.object = o.id
-			s.open.puts[string(trashKey(o.id))] = nil
+			s.unbury(o.id)
 			return n
 		}
 	}
@@ -329,16 +329,13 @@ func (s *Store) Link(c Cred, ino, parent Ino, name string) (Attr, error) {
 	case n.nlink >= maxLinks:
 		return Attr{}, ErrTooManyLinks
 	}
-	s.touch(n)
-	if n.nlink == 0 {
-		s.open.puts[string(orphanKey(n.ino))] = nil // an O_TMPFILE file gets its first name
-		n.parent, n.name = p.ino, name
-	} else {
-		s.open.puts[string(linkKey(n.ino, n.parent, n.name))] = []byte{}
-		s.open.puts[string(linkKey(n.ino, p.ino, name))] = []byte{}
+	if n.nlink > 0 {
+		s.addName(n, p, name)
+		return s.attrOf(n), nil
 	}
-	n.nlink++
-	n.ctime = s.o.Now()
+	s.touch(n)
+	s.open.puts[string(orphanKey(n.ino))] = nil // an O_TMPFILE file gets its first name
+	n.parent, n.name, n.nlink, n.ctime = p.ino, name, 1, s.o.Now()
 	s.bind(p, n, name)
 	return s.attrOf(n), nil
 }
@@ -389,9 +386,12 @@ func (s *Store) unbind(c Cred, p, n *node, name string) {
 	s.touch(n)
 	n.ctime = now
 	n.nlink--
-	if n.nlink > 0 {
+	switch {
+	case isDir(n.mode): // removeDir goes on
+	case n.nlink > 0:
 		s.dropLink(n, p.ino, name)
-	} else {
+		s.bury(c, n, p.ino, name, false, false)
+	default:
 		s.retire(c, n, p.ino, name)
 	}
 	s.changed(p.ino, name)
@@ -414,8 +414,11 @@ func (s *Store) dropLink(n *node, dir Ino, name string) {
 // retire ends an object's life in the tree; its versions stay (OM §3).
 func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 	if o, err := s.editObject(n.object); err == nil && o.ino == n.ino {
-		o.life, o.retiredAt, o.name, o.oldParent = Retired, s.o.Now(), name, dir
-		s.open.puts[string(trashKey(o.id))] = []byte{}
+		if o.life != Retired { // else it lay in a trash can
+			o.life, o.retiredAt, o.name, o.oldParent = Retired, s.o.Now(), name, dir
+		}
+		s.bury(c, n, dir, name, true, false)
+		n.buried = n.writes
 		s.recent[recentKey{dir, name}] = recentUnlink{o.id, c.Subject, s.o.Now()}
 		if len(s.recent) > 10_000 {
 			s.forgetRecent()

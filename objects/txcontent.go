@@ -243,7 +243,7 @@ func (s *Store) undelete(n *node, object ID) {
 	}
 	delete(s.open.objs, n.object)
 	o.life, o.retiredAt, o.ino, o.name = Active, time.Time{}, n.ino, n.name
-	s.open.puts[string(trashKey(o.id))] = nil
+	s.unbury(o.id)
 	n.object, n.inode.version = o.id, o.current
 }
 

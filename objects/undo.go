@@ -84,7 +84,7 @@ func (s *Store) keepUndo(rec *txnRecord) error {
 	}
 	for k, v := range s.open.puts {
 		switch k[0] {
-		case 'i', 'l', 'u', 'r':
+		case 'i', 'l', 'u', 'r', 'R':
 			if err := add([]byte(k), v); err != nil {
 				return err
 			}
