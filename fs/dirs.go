@@ -219,7 +219,7 @@ func (t *tree) load(c *call, d *dirReader) error {
 		}
 	}
 	for _, e := range d.stored.From(0) {
-		if shown[e.Name] || t.absent(p, e.Name) || p.level == levelGroups && !t.sees(c, e.Ino) {
+		if shown[e.Name] || t.absent(p, e.Name) || p.level == levelRoot && e.Name == objects.CanName || p.level == levelGroups && !t.sees(c, e.Ino) {
 			continue
 		}
 		d.ents = append(d.ents, dirEnt{e.Name, uint64(e.Ino), e.Type, nil})

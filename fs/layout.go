@@ -107,6 +107,9 @@ func (p place) mayBind(name string) error {
 	if p.closed() {
 		return fmt.Errorf("make %q in the closed layout at /%s: %w", name, p.path, ErrImmutable)
 	}
+	if p.path == objects.CanName {
+		return fmt.Errorf("make %q in %s, which holds trash cans alone: %w", name, p.path, ErrImmutable)
+	}
 	if name == versionsName {
 		return fmt.Errorf("%s is the history of this directory: %w", versionsName, ErrImmutable)
 	}
@@ -192,6 +195,9 @@ func (t *tree) ensureLayout(ctx context.Context) error {
 	}
 	if err == nil {
 		err = t.ensureGroup(ctx, localGroup)
+	}
+	if err == nil {
+		err = t.ensure(ctx, objects.CanName, 0o1777, 0, 0, objects.Scope{Kind: objects.ScopeTrash})
 	}
 	for _, g := range t.groupNames() {
 		if err == nil {

@@ -55,6 +55,8 @@ func (t *tree) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out 
 	case t.o.Actions != nil && (p.level == levelGroups || p.level == levelUsers):
 		a, err = t.mkdirAction(c, p, name)
 		t.fresh.changed(in.NodeId)
+	case p.path == objects.CanName:
+		a, err = t.makeCan(c, name)
 	default:
 		if err = t.bind(c, in.NodeId, name, OpMkdir); err == nil {
 			a, err = t.store.Mkdir(c.masked(in.Umask), objects.Ino(in.NodeId), name, in.Mode&0o7777)
@@ -214,6 +216,11 @@ func (t *tree) remove(cancel <-chan struct{}, h *fuse.InHeader, name string, op 
 		if r, ok := v.(vremover); ok && op == OpUnlink {
 			return status(r.unlink(c, name))
 		}
+		if r, ok := v.(interface {
+			rmdir(c *call, name string) error
+		}); ok && op == OpRmdir {
+			return status(r.rmdir(c, name))
+		}
 		return status(t.refuse(c, op, v))
 	}
 	if err := t.unbind(c, h.NodeId, name, op); err != nil {
@@ -268,6 +275,21 @@ func (t *tree) Rename(cancel <-chan struct{}, in *fuse.RenameIn, old, name strin
 			return status(m.rename(c, old, name, in.Flags))
 		}
 		return status(t.refuse(c, OpRename, v))
+	case from && !to && in.Flags&unix.RENAME_EXCHANGE == 0:
+		v, err := t.nodes.get(in.NodeId)
+		if err != nil {
+			return status(err)
+		}
+		if g, ok := v.(vgiver); ok {
+			if err := t.bind(c, in.Newdir, name, OpRename); err != nil {
+				return status(err)
+			}
+			return status(g.moveOut(c, old, objects.Ino(in.Newdir), name))
+		}
+		if err := t.refuseIn(c, OpRename, in.NodeId); errors.Is(err, ErrImmutable) {
+			return status(err)
+		}
+		return fuse.EXDEV
 	case from || to:
 		// Out of or into a projection: where the projection refuses changes
 		// for good it says so, otherwise mv copies, which is right.

@@ -39,6 +39,7 @@ type tree struct {
 
 	fresh freshness
 	past  past
+	trash trashLists
 
 	unsubscribe func()
 	closed      atomic.Bool
@@ -163,6 +164,9 @@ func (t *tree) healthy() error {
 // allow asks the layout's classes and policy about an operation at a place,
 // and records a refusal.
 func (t *tree) allow(c *call, op Op, p place) error {
+	if p.inCan() {
+		return t.allowCan(c, op, p)
+	}
 	if op.Mutates() {
 		if err := t.healthy(); err != nil {
 			return err

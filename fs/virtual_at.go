@@ -143,6 +143,9 @@ func (d *atDirNode) list(*call) (es []vent, err error) {
 	err = d.look(0, func(sn *objects.Snapshot) error {
 		list, err := sn.List(d.a.Ino)
 		for _, e := range list {
+			if d.a.Ino == objects.RootIno && e.Name == objects.CanName {
+				continue
+			}
 			if v, err := d.t.atNode(d.when, d.at, sn, e.Ino); err == nil {
 				es = append(es, vent{e.Name, v})
 			}

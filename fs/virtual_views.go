@@ -31,6 +31,9 @@ func (d *viewDir) lookup(c *call, name string) (vnode, error) {
 	if len(d.path) == 0 && name == "at" {
 		return d.t.atDir(), nil
 	}
+	if len(d.path) == 0 && name == "trash" {
+		return &trashDir{d.t}, nil
+	}
 	if d.t.o.Views == nil {
 		return nil, ErrNotFound
 	}
@@ -45,7 +48,7 @@ func (d *viewDir) lookup(c *call, name string) (vnode, error) {
 func (d *viewDir) list(c *call) ([]vent, error) {
 	var es []vent
 	if len(d.path) == 0 {
-		es = append(es, vent{"at", d.t.atDir()})
+		es = append(es, vent{"at", d.t.atDir()}, vent{"trash", &trashDir{d.t}})
 	}
 	if d.t.o.Views == nil {
 		return es, nil

@@ -113,7 +113,9 @@ func (s *Store) carried(c Cred, n *node, from Ino, oname string, in, out bool) {
 	w := s.workOf(c)
 	w.moves++
 	if in {
-		o.life, o.retiredAt, o.oldParent, o.name = Retired, s.o.Now(), from, oname
+		if n.nlink == 1 || isDir(n.mode) { // else it lives on elsewhere
+			o.life, o.retiredAt, o.oldParent, o.name = Retired, s.o.Now(), from, oname
+		}
 		s.bury(c, n, from, oname, false, true)
 		return
 	}

@@ -213,3 +213,16 @@ func crossing(from, to, n Scope) (in, out bool, err error) {
 	}
 	return false, false, ErrCrossScope
 }
+
+// HideTrash takes a name out of what Trash and TrashIn show. Nothing else changes: its
+// versions are kept as long as its retention lasts.
+func (s *Store) HideTrash(c Cred, e TrashEntry) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writable(); err != nil {
+		return err
+	}
+	s.open.puts[string(graveIndexKey(e.Dir, e.Object.ID))] = nil
+	s.trashSeq++
+	return nil
+}

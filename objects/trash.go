@@ -289,7 +289,7 @@ func (s *Store) Trash(limit int, want func(remover, owner uint32) bool) ([]Trash
 			return nil, err
 		}
 		o, err := s.object(f.obj)
-		if err != nil || o.life != Retired {
+		if err != nil || o.life != Retired && !g.can {
 			continue // it lives on under another name
 		}
 		if n, ok := newestIn(g, f.dir); ok {
