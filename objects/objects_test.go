@@ -201,8 +201,11 @@ func TestThePastCanBeRead(t *testing.T) {
 		t.Errorf("%+v, %v", hist, err)
 	}
 	trash, err := s.Trash(10, nil)
-	if err != nil || len(trash) != 2 {
-		t.Errorf("%+v, %v", trash, err)
+	if err != nil || len(trash) != 1 || trash[0].Name != "d" {
+		t.Fatalf("%+v, %v", trash, err)
+	}
+	if below, err := s.TrashIn(d.Ino); err != nil || len(below) != 1 || below[0].Name != "f" {
+		t.Errorf("%+v, %v", below, err)
 	}
 }
 
