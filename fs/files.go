@@ -64,7 +64,7 @@ func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if err != nil {
 		return status(err)
 	}
-	return status(t.admit(settled(c), &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}, wasLarge && t.pass.lone(), out))
+	return status(t.admit(settled(c), &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}, wasLarge && t.lone(&c.Caller), out))
 }
 
 func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
@@ -119,7 +119,7 @@ func (t *tree) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 	if err != nil {
 		return status(err)
 	}
-	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.pass.lone(), &out.OpenOut); err != nil {
+	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.lone(&c.Caller), &out.OpenOut); err != nil {
 		return status(err)
 	}
 	t.entry(&a, &out.EntryOut)
@@ -170,7 +170,7 @@ func (t *tree) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Crea
 	if err != nil {
 		return status(err)
 	}
-	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.pass.lone(), &out.OpenOut); err != nil {
+	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.lone(&c.Caller), &out.OpenOut); err != nil {
 		return status(err)
 	}
 	t.entry(&a, &out.EntryOut)
@@ -371,5 +371,5 @@ func (t *tree) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (
 }
 
 // maxCopy bounds one copy_file_range: its answer is 32 bits wide, and the
-// caller asks again for the rest.
-const maxCopy = 1 << 30
+// caller asks again for the rest. (The kernel asks for less by itself.)
+const maxCopy = 1<<32 - 4096

@@ -114,10 +114,22 @@ func (p *passing) state() (on bool, why string) {
 	return p.on.Load(), why
 }
 
-// lone notes that a file is being made, and tells whether it is the only one for now.
-func (p *passing) lone() bool {
+// lone notes that a file is being made, and tells whether it is the only one for now. A
+// program that has a large file open is about to copy it: then sharing what is stored is
+// better than any way to write it again.
+func (t *tree) lone(c *Caller) bool {
 	now := time.Now().UnixNano()
-	return now-p.created.Swap(now) > int64(loneCreate)
+	if now-t.pass.created.Swap(now) <= int64(loneCreate) {
+		return false
+	}
+	t.handles.mu.RLock()
+	defer t.handles.mu.RUnlock()
+	for _, h := range t.handles.m {
+		if h.file != nil && h.caller.PID == c.PID && !writes(h.flags) && h.file.Attr().Size > largeFile {
+			return false
+		}
+	}
+	return true
 }
 
 func (p *passing) take(ino uint64) *openMode {

@@ -509,3 +509,59 @@ func TestPassthroughSharedContentStaysApart(t *testing.T) {
 		t.Errorf("one reads %q", got)
 	}
 }
+
+// copy_file_range of a whole stored file shares its bytes; of a part, it copies.
+func TestCopyFileRangeShares(t *testing.T) {
+	r := newRig(t, nil)
+	p, q := r.shared("from"), r.shared("to")
+	b := r.big(p, 3<<20)
+	r.wait(func() bool { r.sync(); return r.versions(p)[0].Hash != "" })
+	from := open(t, p, os.O_RDONLY)
+	to := open(t, q, os.O_WRONLY|os.O_CREATE)
+	var done int
+	for done < len(b) { // in two steps, as a file beyond 4 GiB is copied
+		n, err := unix.CopyFileRange(int(from.Fd()), nil, int(to.Fd()), nil, 2<<20, 0)
+		if err != nil || n == 0 {
+			t.Fatal(n, err)
+		}
+		done += n
+	}
+	same(t, "the copy while it is open", []byte(get(t, q)), b)
+	to.Close()
+	vp, vq := r.versionsNow(p), r.versions2(q)
+	if len(vq) != 1 || vq[0].Hash != vp[0].Hash || vq[0].Object == vp[0].Object || len(vq[0].Chunks) != len(vp[0].Chunks) {
+		t.Errorf("the copy's versions: %+v", vq)
+	}
+	same(t, "the copy", []byte(get(t, q)), b)
+	w := open(t, q, os.O_RDWR)
+	pwrite(t, w, []byte("mine"), 0)
+	if n, err := unix.CopyFileRange(int(from.Fd()), off(100), int(w.Fd()), off(1<<20), 1000, 0); n != 1000 || err != nil {
+		t.Errorf("a part: %d, %v", n, err)
+	}
+	if n, err := unix.CopyFileRange(int(w.Fd()), off(0), int(w.Fd()), off(2<<20), 4, 0); n != 4 || err != nil {
+		t.Errorf("within a file: %d, %v", n, err)
+	}
+	if _, err := unix.CopyFileRange(int(w.Fd()), off(0), int(w.Fd()), off(10), 100, 0); err != unix.EINVAL {
+		t.Errorf("overlapping: %v", err)
+	}
+	w.Close()
+	want := append([]byte(nil), b...)
+	copy(want, "mine")
+	copy(want[1<<20:], b[100:1100])
+	copy(want[2<<20:], "mine")
+	same(t, "the copy, changed", []byte(get(t, q)), want)
+	same(t, "the original", []byte(get(t, p)), b)
+	// FICLONE does not reach a FUSE file system: the kernel has no such request.
+	if err := unix.IoctlFileClone(int(open(t, q, os.O_WRONLY).Fd()), int(from.Fd())); err != unix.EOPNOTSUPP {
+		t.Errorf("FICLONE: %v", err)
+	}
+}
+
+func off(n int64) *int64 { return &n }
+
+// versions2 lists a file's versions once its own writers are gone.
+func (r *rig) versions2(name string) []objects.Version {
+	r.t.Helper()
+	r.wait(func() bool { vs := r.versionsNow(name); return len(vs) > 0 })
+	return r.versionsNow(name)
+}

@@ -75,6 +75,9 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 	if small {
 		return s.publishBytes(ctx, n, b, false)
 	}
+	if shared, err := s.publishShared(n, d); shared || err != nil {
+		return err
+	}
 	// The epoch that names the file syncs it; closing does not wait for the disk.
 	if err := d.Flatten(ctx); err != nil {
 		return fmt.Errorf("close: %w", err)
@@ -148,7 +151,7 @@ func (s *Store) install(n *node, p prepared) error {
 	}
 	s.touch(n)
 	n.size = p.size
-	if p.staging == "" {
+	if p.staging == "" && p.same == nil {
 		n.blocks = (p.size + 511) / 512
 	}
 	n.inode.clearDraft()

@@ -183,6 +183,7 @@ type prepared struct {
 	chunk    *chunkRef
 	place    []byte // the chunk's location, for its key; nil when it is known already
 	staging  string
+	same     *version // a version of any object with the same content, which is shared
 }
 
 // inlineLimit is the size up to which content lives in its version record (design §2).
@@ -225,6 +226,9 @@ func (s *Store) makeVersion(o *object, p prepared, c Cred, txn ID, action string
 			s.open.puts[string(chunkKey(p.hash))] = p.place
 			s.open.packed = true
 		}
+	}
+	if p.same != nil {
+		v.chunks, v.hot = p.same.chunks, p.same.hot
 	}
 	if p.staging != "" {
 		v.state = Staged

@@ -3,7 +3,6 @@ package objects
 import (
 	"context"
 	"errors"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -394,32 +393,6 @@ func (s *Store) syncDraft(ctx context.Context, n *node) error {
 		n.blocks = n.draft.Blocks()
 	}
 	return nil
-}
-
-// CopyRange copies within the store; both files must be open.
-func (s *Store) CopyRange(ctx context.Context, c Cred, from *Handle, off int64, to *Handle, toOff int64, length int64) (int64, error) {
-	buf := make([]byte, min(length, 1<<20))
-	var done int64
-	for done < length {
-		if err := ctx.Err(); err != nil {
-			return done, err
-		}
-		n, err := from.ReadAt(buf[:min(int64(len(buf)), length-done)], off+done)
-		if n > 0 {
-			m, err := to.WriteAt(c, buf[:n], toOff+done)
-			done += int64(m)
-			if err != nil {
-				return done, err
-			}
-		}
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return done, err
-		}
-	}
-	return done, nil
 }
 
 // Touched sets a file's access time, as reading does with relatime: at most once a

@@ -42,6 +42,7 @@ type Draft struct {
 	written ranges // what the staging file covers
 	syncGen uint64 // counts changes, so that Sync knows what it made durable
 	synced  uint64
+	shares  bool      // the base is another file's version
 	lent    bool      // the kernel reads and writes the file itself
 	seen    fileState // of a lent file, when it was last looked at
 }

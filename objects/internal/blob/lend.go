@@ -238,6 +238,32 @@ func (d *Draft) TryStat() (size, blocks int64, ok bool) {
 	return d.current(), d.blocks(), true
 }
 
+// Share lets an empty draft show a base up to upto; or one that shows the same base up to
+// off, more of it. It says no where the draft holds anything else.
+func (d *Draft) Share(base Base, off, upto int64) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.lent || len(d.written) > 0 || len(d.mem) > 0 || upto > base.Size():
+		return false
+	case off == 0 && d.size == 0:
+		d.base, d.mem = base, nil
+	case d.shares && d.base == base && d.baseLen == off && d.size == off:
+	default:
+		return false
+	}
+	d.baseLen, d.size, d.shares, d.dirty = upto, upto, true, true
+	d.syncGen++
+	return true
+}
+
+// IsShare says that the draft is its shared base, all of it and nothing else.
+func (d *Draft) IsShare() bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.shares && len(d.written) == 0 && d.base != nil && d.baseLen == d.base.Size() && d.size == d.baseLen
+}
+
 // Adopted makes the draft of a host file that has the staging name id: a file that the
 // kernel has open, whose content becomes the draft's.
 func Adopted(s *Store, f *os.File, id string) (*Draft, error) {
