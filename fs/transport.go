@@ -92,7 +92,10 @@ func (t *tree) mayBlock(r *loop.Request) bool {
 		a, err := t.store.GetAttr(objects.Ino(r.Node()))
 		return err == nil && a.Size > bulk // it may be unpacked, or copied
 	case loop.OpRelease:
-		return t.inHostFile(r.Handle())
+		// In line, whatever the size: the close of one save must be noticed before
+		// the open of the next, or two saves become one version. What is left to do
+		// then may take its time; the next open of the file waits for it alone.
+		return false
 	case loop.OpSetattr:
 		return r.Valid()&fuse.FATTR_SIZE != 0
 	}

@@ -16,6 +16,11 @@ func (h *Handle) Close(ctx context.Context) error {
 	s, n := h.s, h.n
 	var err error
 	locked := h.write || h.lent
+	if h.write {
+		s.mu.Lock()
+		n.closing++
+		s.mu.Unlock()
+	}
 	if locked {
 		n.io.Lock()
 		err = s.giveBack(h)
@@ -36,6 +41,11 @@ func (h *Handle) Close(ctx context.Context) error {
 		n.io.Unlock()
 	}
 	s.mu.Lock()
+	if h.write {
+		if n.closing--; n.closing == 0 {
+			s.quiet.Broadcast()
+		}
+	}
 	n.refs--
 	if n.refs == 0 && n.content != nil && n.draft == nil {
 		err = errors.Join(err, n.content.Close())

@@ -80,6 +80,9 @@ func (s *Store) OpenFile(c Cred, ino Ino, flags int) (*Handle, error) {
 	}
 	n.refs++
 	if write {
+		for n.closing > 0 { // what was closed before this open is a version of its own
+			s.quiet.Wait()
+		}
 		n.writers++
 		n.lastCred = c
 	}

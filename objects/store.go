@@ -54,6 +54,7 @@ type node struct {
 	inode
 	refs    int // kernel lookups, open handles and other holders
 	writers int
+	closing int           // writers whose close is under way
 	element *list.Element // in the list of nodes that may be evicted
 	dirty   *overlay      // the open epoch that has a change of this inode
 
@@ -88,6 +89,8 @@ type Store struct {
 	recent     map[recentKey]recentUnlink
 	trashSeq   uint64
 	drafts     map[*node]bool // nodes with a draft
+
+	quiet *sync.Cond // a close of a writer is over; on mu
 
 	commitMu   sync.Mutex // one commit at a time
 	durableSeq uint64     // epochs below this number are durable; guarded by commitMu
@@ -152,6 +155,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	}
 	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), objs: map[ID]*object{},
 		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, drafts: map[*node]bool{}, stop: make(chan struct{})}
+	s.quiet = sync.NewCond(&s.mu)
 	s.view = db.View()
 	s.outbox.init()
 	s.seal.init()

@@ -49,7 +49,9 @@ func (l *Loop) answerPollFile(r *Request) fuse.Status {
 		out[fuse.AttrOut](r).Attr = pollAttr()
 		return fuse.OK
 	case OpOpen:
-		out[fuse.OpenOut](r)
+		// A daemon that is killed meanwhile closes the file before the device, and
+		// would wait for its own answer to FLUSH, for ever.
+		out[fuse.OpenOut](r).OpenFlags = fuse.FOPEN_NOFLUSH
 		return fuse.OK
 	case OpFlush, OpRelease:
 		return fuse.OK
