@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // silence is a server that takes connections and never answers.
@@ -19,25 +18,27 @@ func silence(t *testing.T) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	// A connection that nobody holds is closed when the garbage is collected.
+	var held []net.Conn
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		for {
-			if _, err := l.Accept(); err != nil {
+			c, err := l.Accept()
+			if err != nil {
 				return
 			}
+			held = append(held, c)
 		}
 	}()
-	return l.Addr().String()
-}
-
-// until waits for a condition, a minute at most.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(time.Minute); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+		for _, c := range held {
+			c.Close()
 		}
-	}
+	})
+	return l.Addr().String()
 }
 
 // speaking are the processes whose arguments hold a word.
@@ -68,18 +69,22 @@ func TestActions45_KilledWhileExecuting(t *testing.T) {
 		}
 	}
 	state := func(name string) string { return p.ok(aliceUID, "cat $M/intents/"+name+".d/state") }
-	in := func(want string) (names []string) {
-		for i := range 5 {
-			if name := fmt.Sprint("c", i); state(name) == want {
-				names = append(names, name)
+	var executing []string
+	var queued string
+	until(t, "four run and one waits", func() bool {
+		executing, queued = nil, ""
+		for i, s := range strings.Fields(p.ok(aliceUID, "cd $M/intents; cat c0.d/state c1.d/state c2.d/state c3.d/state c4.d/state")) {
+			switch name := fmt.Sprint("c", i); s {
+			case "EXECUTING":
+				executing = append(executing, name)
+			case "QUEUED":
+				queued = name
+			case "FAILED", "ROLLED_BACK":
+				t.Fatalf("%s ended: %s", name, p.ok(aliceUID, "cat $M/intents/"+name+".d/error.json"))
 			}
 		}
-		return names
-	}
-	until(t, "four run and one waits", func() bool {
-		return len(in("EXECUTING")) == 4 && len(in("QUEUED")) == 1 && len(speaking("git://"+addr)) >= 4
+		return len(executing) == 4 && queued != "" && len(speaking("git://"+addr)) >= 4
 	})
-	executing, queued := in("EXECUTING"), in("QUEUED")[0]
 	p.onlyItsOwn(speaking("git://"+addr), all)
 
 	if err := p.daemon.Process.Kill(); err != nil {

@@ -81,6 +81,11 @@ func apply(o order) (Applied, *startError) {
 	if err := dropUser(p, o.UserNS); err != nil {
 		return fail("drop privileges", err)
 	}
+	// The kernel forgets with the credentials that this process dies with its parent. If
+	// the parent has died by now, the report finds no reader, and the program is not started.
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fail("parent death signal", err)
+	}
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return fail("no_new_privs", err)
 	}
