@@ -21,7 +21,8 @@ import (
 
 // config is everything that can be set. Each key is a line of aios.yaml, a flag of
 // `aios mount` (dots and underscores become dashes) and an environment variable
-// (AIOS_ and the key in capitals). The flag wins over the environment, that over the file.
+// (AIOS_ and the key in capitals). The flag wins over the environment, that over the file;
+// the file itself is named by --config or AIOS_CONFIG.
 type config struct {
 	State           string        `yaml:"state" usage:"state directory (default /var/lib/aios for root, else $XDG_STATE_HOME/aios)"`
 	Spool           string        `yaml:"spool" usage:"directory outside the mount that takes goals from programs which cannot see it"`
@@ -31,6 +32,7 @@ type config struct {
 	Retention       time.Duration `yaml:"retention" usage:"how far back history reaches"`
 	SealAge         time.Duration `yaml:"seal_age" usage:"age at which an evidence segment is sealed"`
 	GIDBase         uint32        `yaml:"gid_base" usage:"first gid for groups made by group.create"`
+	SingleOperator  ownApproval   `yaml:"single_operator" usage:"first start only: may a person approve what he asked for himself: auto (where the machine has one login at most), true or false"`
 	MemoryLimit     int64         `yaml:"memory_limit" usage:"soft limit of the daemon's memory, in MiB"`
 	Passthrough     string        `yaml:"passthrough" usage:"auto, or off: no large file is read and written by the kernel itself"`
 	LogLevel        string        `yaml:"log_level" usage:"debug, info, warn or error"`
@@ -41,7 +43,7 @@ type config struct {
 func defaultConfig() config {
 	return config{
 		State: defaultState(), EpochInterval: time.Second, VersionInterval: 30 * time.Second,
-		Retention: 90 * 24 * time.Hour, SealAge: time.Hour, GIDBase: 62000, MemoryLimit: 1024,
+		Retention: 90 * 24 * time.Hour, SealAge: time.Hour, GIDBase: 62000, SingleOperator: ownAuto, MemoryLimit: 1024,
 		Passthrough: "auto", LogLevel: "warn", Transport: aiosfs.TransportDefault, AllowOther: os.Geteuid() == 0,
 	}
 }
@@ -88,6 +90,8 @@ func setText(key, text string, field reflect.Value) error {
 	switch p := field.Addr().Interface().(type) {
 	case *string:
 		*p = text
+	case *ownApproval:
+		err = p.set(text)
 	case *bool:
 		*p, err = strconv.ParseBool(text)
 	case *time.Duration:
@@ -111,6 +115,8 @@ func kindName(field reflect.Value) string {
 	switch field.Addr().Interface().(type) {
 	case *time.Duration:
 		return "duration (2s, 15m, 90d)"
+	case *ownApproval:
+		return "auto, true or false"
 	case *bool:
 		return "yes or no (true, false)"
 	default:
@@ -138,19 +144,23 @@ func addFlags(flags *pflag.FlagSet) {
 		flags.String(flagName(key), fmt.Sprint(field.Interface()), usage)
 		return nil
 	})
-	flags.String("config", "", "configuration file (default /etc/aios/aios.yaml, then ~/.config/aios/aios.yaml)")
+	flags.String("config", "", "configuration file (default AIOS_CONFIG, else /etc/aios/aios.yaml, then ~/.config/aios/aios.yaml)")
 }
 
 // loadConfig reads the file, the environment and the flags, in this order.
 func loadConfig(flags *pflag.FlagSet) (config, error) {
 	c := defaultConfig()
 	files := configFiles()
-	if name, _ := flags.GetString("config"); name != "" {
+	name, _ := flags.GetString("config")
+	if name == "" {
+		name = os.Getenv("AIOS_CONFIG")
+	}
+	if name != "" {
 		files = []string{name}
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) && !flags.Changed("config") {
+		if errors.Is(err, fs.ErrNotExist) && name == "" {
 			continue
 		}
 		if err != nil {

@@ -36,11 +36,29 @@ func TestConfigOrder(t *testing.T) {
 	}
 }
 
+// Who may approve what he asked for himself is said by the configuration, or else found
+// by looking at the machine.
+func TestConfigSingleOperator(t *testing.T) {
+	for text, want := range map[string]ownApproval{"auto": ownAuto, "true": ownYes, "false": ownNo, "1": ownYes, "0": ownNo} {
+		c, err := load(t, "single_operator: "+text+"\n")
+		if err != nil || c.SingleOperator != want {
+			t.Errorf("%s: %q, %v", text, c.SingleOperator, err)
+		}
+		if want != ownAuto && c.SingleOperator.allowed() != (want == ownYes) {
+			t.Errorf("%s does not count", text)
+		}
+	}
+	if c, err := load(t, ""); err != nil || c.SingleOperator != ownAuto || c.SingleOperator.allowed() != oneHuman() {
+		t.Errorf("the default: %q, %v", c.SingleOperator, err)
+	}
+}
+
 func TestConfigRefuses(t *testing.T) {
 	for _, c := range []struct{ yaml, says string }{
 		{"state: /x\nspol: /y\n", `line 2: there is no setting "spol"`},
 		{"epoch_interval: soon\n", `epoch_interval: "soon" is no duration`},
 		{"gid_base: -1\n", "gid_base"},
+		{"single_operator: maybe\n", "single_operator: \"maybe\" is no auto, true or false"},
 		{"spool: [a, b]\n", "line 1: spool takes one value"},
 		{"- a\n", "want `key: value` lines"},
 		{"state: [\n", "yaml"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"strconv"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -28,11 +29,11 @@ type identities struct {
 }
 
 // openIdentities reads the catalogue, or makes that of a first start.
-func openIdentities(ctx context.Context, s *objects.Store, key ed25519.PrivateKey, gidBase uint32) (*identities, error) {
+func openIdentities(ctx context.Context, s *objects.Store, key ed25519.PrivateKey, gidBase uint32, own ownApproval) (*identities, error) {
 	ids := &identities{store: s, key: key}
 	a, err := s.Resolve(catalogPath)
 	if errors.Is(err, objects.ErrNotFound) {
-		c := identity.New(gidBase, oneHuman())
+		c := identity.New(gidBase, own.allowed())
 		if _, err := s.EnsureDir(ctx, "system", 0o755, 0, 0, objects.Scope{Kind: objects.ScopeSystem}); err != nil {
 			return nil, err
 		}
@@ -67,6 +68,29 @@ func openIdentities(ctx context.Context, s *objects.Store, key ed25519.PrivateKe
 	ids.cat.Store(c)
 	return ids, nil
 }
+
+// ownApproval says whether the first start lets people approve what they asked for.
+type ownApproval string
+
+const (
+	ownAuto ownApproval = "auto" // where nobody else could
+	ownYes  ownApproval = "true"
+	ownNo   ownApproval = "false"
+)
+
+func (o *ownApproval) set(text string) error {
+	if text == string(ownAuto) {
+		*o = ownAuto
+		return nil
+	}
+	yes, err := strconv.ParseBool(text)
+	if *o = ownNo; yes {
+		*o = ownYes
+	}
+	return err
+}
+
+func (o ownApproval) allowed() bool { return o == ownYes || o == ownAuto && oneHuman() }
 
 // oneHuman says whether the machine has at most one person's login: then he may
 // approve what he asked for himself, since nobody else could (spec/README, decision 6).
