@@ -4,6 +4,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -78,9 +79,9 @@ func TestIdempotency(t *testing.T) {
 	t.Log("proves: actions-6 actions-7 actions-9 actions-11")
 	m := newMachine(t)
 	alice := m.who(aliceUID)
-	var skip time.Duration
+	var skip atomic.Int64
 	m.stop()
-	m.now = func() time.Time { return time.Now().Add(skip) }
+	m.now = func() time.Time { return time.Now().Add(time.Duration(skip.Load())) }
 	m.start()
 	doc := func(text string) string {
 		return `{"schema":"aios.intent.v1alpha1","reason":"x","idempotency_key":"k1","actions":[{"id":"a","action":"aiosfs.object.append","target":{"path":"log"},"params":{"content":"` + text + `"}}]}`
@@ -103,7 +104,7 @@ func TestIdempotency(t *testing.T) {
 	if got := m.records(alice, "other.json"); !slices.Contains(got, "IDEMPOTENCY_KEY_REPLAY_DETECTED") {
 		t.Error(got)
 	}
-	skip = 25 * time.Hour
+	skip.Store(int64(25 * time.Hour))
 	m.drop(alice, "later.json", doc("x"))
 	if got, _ := m.file(home); got != "xx" {
 		t.Errorf("after the key's time: %q", got)

@@ -292,7 +292,7 @@ func TestWaitIsInterruptible(t *testing.T) {
 	}
 	start := time.Now()
 	out, err := r.as(0, 0, `timeout 0.3 cat $MNT/intents/w.d/wait; echo $?`)
-	if err != nil || out != "124" || time.Since(start) > 3*time.Second {
+	if err != nil || out != "124" || time.Since(start) > time.Minute {
 		t.Errorf("timeout gave %q after %v: %v", out, time.Since(start), err)
 	}
 	if out := r.ok(0, 0, `ls $MNT/intents/w.d`); out != "cancel\nstate" {

@@ -16,35 +16,19 @@ import (
 // benchMount mounts a fresh state for a benchmark.
 func benchMount(b *testing.B) (dir string, daemon *exec.Cmd) {
 	b.Helper()
-	bin := filepath.Join(b.TempDir(), "aios")
-	cmd := exec.Command("go", "build", "-o", bin, "../cmd/aios")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		b.Fatalf("build: %v\n%s", err, out)
-	}
+	bin := aios(b)
 	base := b.TempDir()
 	dir = filepath.Join(base, "mnt")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		b.Fatal(err)
 	}
-	daemon = exec.Command(bin, "mount", "--state", filepath.Join(base, "state"), dir)
-	daemon.Stderr = os.Stderr
-	if err := daemon.Start(); err != nil {
-		b.Fatal(err)
-	}
+	daemon = mounted(b, bin, filepath.Join(base, "state"), dir)
 	b.Cleanup(func() {
 		_ = daemon.Process.Signal(syscall.SIGTERM)
 		_ = daemon.Wait()
 		detach(dir)
 	})
-	for range 200 {
-		if _, err := os.Stat(filepath.Join(dir, "README")); err == nil {
-			return dir, daemon
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	b.Fatal("the mount did not come up")
-	return "", nil
+	return dir, daemon
 }
 
 // dropIntent writes a goal and waits for its end; the time runs from the close.

@@ -12,7 +12,7 @@ func TestF2_TwoIntentsOverOneVersionAtAShell(t *testing.T) {
 	p := newPeople(t)
 	version := `python3 -c 'import os,sys; print(os.getxattr(sys.argv[1],"user.aios.version_id").decode())' $M/self/home/f`
 	// The version is there once the kernel has let go of the file.
-	p.ok(aliceUID, "echo base > $M/self/home/f; for i in $(seq 600); do "+version+" 2>/dev/null && exit 0; sleep 0.05; done; exit 1")
+	p.ok(aliceUID, "echo base > $M/self/home/f; for i in $(seq 3000); do "+version+" 2>/dev/null && exit 0; sleep 0.05; done; exit 1")
 	base := p.ok(aliceUID, version)
 	doc := func(text string) string {
 		return intent("r", "id: a\naction: aiosfs.object.write\ntarget: {path: f}\nparams: {content: "+text+"}\nexpect: {version: "+base+"}")

@@ -1,6 +1,7 @@
 package mnttests
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -13,23 +14,41 @@ import (
 )
 
 // mounted starts the daemon and waits until the mount answers.
-func mounted(t *testing.T, bin, state, dir string) *exec.Cmd {
+func mounted(t testing.TB, bin, state, dir string, flags ...string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(bin, "mount", "--state", state, dir)
-	var said strings.Builder
+	return serving(t, exec.Command(bin, daemonArgs(state, dir, flags...)...), filepath.Join(dir, "README"))
+}
+
+// serving starts a daemon and waits for a name that its mount shows.
+func serving(t testing.TB, cmd *exec.Cmd, name string) *exec.Cmd {
+	t.Helper()
+	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 300 {
-		if _, err := os.Stat(filepath.Join(dir, "README")); err == nil {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		if _, err := os.Stat(name); err == nil {
 			return cmd
 		}
-		time.Sleep(50 * time.Millisecond)
+		if zombie(cmd.Process.Pid) {
+			break
+		}
 	}
 	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it has said what there is to say
 	t.Fatalf("the mount did not come up: %s", said.String())
 	return nil
+}
+
+// zombie says whether a child has ended and nobody has asked how.
+func zombie(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return true
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	return strings.HasPrefix(rest, "Z")
 }
 
 func detach(dir string) {
@@ -73,7 +92,7 @@ func TestKilledDaemonKeepsItsWord(t *testing.T) {
 			}
 			path := "self/home/kept/" + name + ".md"
 			if i < 4 { // the last one is accepted and may be anywhere when the daemon dies
-				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				out, err := exec.CommandContext(ctx, "cat", filepath.Join(dir, "intents", name+".d", "wait")).Output()
 				cancel()
 				if err != nil || strings.TrimSpace(string(out)) != "SUCCEEDED" {
@@ -132,7 +151,7 @@ func tenWrites(name string) []byte {
 // files or none, and its state and evidence to say which.
 func wholeOrNothing(t *testing.T, dir, name string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, "cat", filepath.Join(dir, "intents", name+".d", "wait")).Output()
 	if err != nil {
@@ -150,7 +169,7 @@ func wholeOrNothing(t *testing.T, dir, name string) {
 	}
 	// The log takes what was committed a moment after it.
 	done := -1
-	for deadline := time.Now().Add(time.Minute); done != there && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); done != there && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		links, err := os.ReadDir(filepath.Join(dir, "intents", name+".d", "evidence"))
 		if err != nil {
 			t.Fatal(err)

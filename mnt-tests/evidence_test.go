@@ -206,7 +206,7 @@ func TestEvidence92_CheckpointsAreWhole(t *testing.T) {
 	if old := string(half) + string(rest[:n]); old != string(want) {
 		t.Errorf("the open checkpoint says\n%s\nit said\n%s", old, want)
 	}
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		now, err := os.ReadFile(name)
 		if err != nil {

@@ -17,7 +17,7 @@ func (p *people) told(n int, words ...string) []string {
 	p.t.Helper()
 	texts := map[string]string{}
 	var found []string
-	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		_, out, _ := run(p.t, p.bin, "log", "--mount", p.dir, "--json", "--last", "100000")
 		found = nil
 		for line := range strings.Lines(out) {

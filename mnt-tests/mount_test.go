@@ -28,7 +28,7 @@ func runCmd(t *testing.T, cmd *exec.Cmd) (code int, stdout, stderr string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(30*time.Second, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(patience, func() { _ = cmd.Process.Kill() })
 	err := cmd.Wait()
 	timer.Stop()
 	var exit *exec.ExitError
@@ -177,7 +177,7 @@ func TestReadinessAndSignals(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		if err := l.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
 		b := make([]byte, 4096)
@@ -206,7 +206,7 @@ func TestReadinessAndSignals(t *testing.T) {
 		}
 		done := make(chan error, 1)
 		go func() { done <- cmd.Wait() }()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		select {
 		case err := <-done:
 			if err != nil {
@@ -258,7 +258,7 @@ func TestMountHelperAndJSON(t *testing.T) {
 		_, _, _ = run(t, p.bin, "umount", p.dir)
 		_ = cmd.Wait()
 	}()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for {
 		if _, err := os.Stat(filepath.Join(p.dir, "README")); err == nil {
 			break

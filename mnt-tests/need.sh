@@ -1,13 +1,25 @@
 #!/bin/sh
-# Says what this machine lacks to build and test AIOS, and installs it where it may (Debian, root).
+# Says what this machine lacks to build AIOS and run it, and with `test` to test it as
+# well, and installs that where it may (Debian, root). Usage: need.sh [test]
 set -u
-missing=""
 command -v go >/dev/null 2>&1 || { echo "need: Go 1.26 or newer is not installed: https://go.dev/doc/install" >&2; exit 1; }
-command -v fusermount3 >/dev/null 2>&1 || missing="$missing fuse3"
-command -v git >/dev/null 2>&1 || missing="$missing git"
-command -v getfattr >/dev/null 2>&1 || missing="$missing attr"
-command -v setfacl >/dev/null 2>&1 || missing="$missing acl"
-command -v setpriv >/dev/null 2>&1 || missing="$missing util-linux"
+missing=""
+# need PROGRAM PACKAGE: the tests call the program
+need() { command -v "$1" >/dev/null 2>&1 || case " $missing " in *" $2 "*) ;; *) missing="$missing $2" ;; esac; }
+need fusermount3 fuse3
+need mount mount
+need git git
+if [ "${1:-}" = test ]; then
+	need getfattr attr
+	need setfacl acl
+	need setpriv util-linux
+	need python3 python3-minimal
+	need sqlite3 sqlite3
+	need ps procps
+	need rsync rsync
+	need gcc gcc # the race detector needs a C compiler and its library
+	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+fi
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
 		echo "need: installing$missing"

@@ -31,8 +31,9 @@ func newPeople(t *testing.T) *people {
 	if os.Geteuid() != 0 {
 		t.Skip("acts as several users: needs root")
 	}
+	t.Parallel() // most of the time such a test waits for a daemon of its own
 	p := &people{place: newPlace(t), t: t}
-	for d := p.base; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
+	for d := p.base; d != os.TempDir(); d = filepath.Dir(d) {
 		if err := os.Chmod(d, 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +48,7 @@ func newPeople(t *testing.T) *people {
 
 // settling lets a script wait until a goal is over or waits for somebody.
 const settling = `settled() {
-	for i in $(seq 600); do
+	for i in $(seq 3000); do
 		case "$(cat "$M/intents/$1.d/state")" in RECEIVED | QUEUED | EXECUTING | VERIFYING) sleep 0.05 ;; *) return 0 ;; esac
 	done
 	return 1
@@ -58,7 +59,7 @@ const settling = `settled() {
 // waits in it until a goal is over or waits for somebody.
 func (p *people) as(uid int, script string) (string, error) {
 	p.t.Helper()
-	cmd := exec.Command("timeout", "120", "setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", uid), "--clear-groups", "env", "-i", "PATH=/usr/bin:/bin", "M="+p.dir, "sh", "-c", settling+script)
+	cmd := exec.Command("timeout", "300", "setpriv", fmt.Sprintf("--reuid=%d", uid), fmt.Sprintf("--regid=%d", uid), "--clear-groups", "env", "-i", "PATH=/usr/bin:/bin", "M="+p.dir, "sh", "-c", settling+script)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
@@ -161,16 +162,7 @@ func TestF91_ProposalOfAnAgentApproved(t *testing.T) {
 	p.agent(t)
 	doc := `write "shared" to /aios/groups/local/shared/notes/2026-05-11.md`
 	p.ok(agentUID, fmt.Sprintf("cat > $M/intents/p <<'EOF_DOC'\n%s\nEOF_DOC", doc))
-	waits := func() string {
-		for range 200 {
-			if s := p.ok(agentUID, "cat $M/intents/p.d/state"); s != "RECEIVED" {
-				return s
-			}
-			time.Sleep(10 * time.Millisecond)
-		}
-		return ""
-	}
-	if s := waits(); s != "APPROVAL_PENDING" {
+	if s := p.ok(agentUID, "settled p; cat $M/intents/p.d/state"); s != "APPROVAL_PENDING" {
 		t.Fatal(s, p.ok(agentUID, "cat $M/intents/p.d/decision.json"))
 	}
 	ask := p.ok(0, `cat $M/self/inbox/*/approval`)
@@ -369,7 +361,7 @@ func TestHundredScriptsAtOnce(t *testing.T) {
 func TestF65_RemountKeepsIdentities(t *testing.T) {
 	t.Log("proves: F-65")
 	p := newPeople(t)
-	p.ok(aliceUID, `cd $M/groups/local/shared && mkdir -p d/e && for i in 1 2 3 4 5; do echo "walnut $i" > d/e/f$i.txt; done; ln d/e/f1.txt d/hard; ln -s e d/sym; sleep 3`)
+	p.ok(aliceUID, `cd $M/groups/local/shared && mkdir -p d/e && for i in 1 2 3 4 5; do echo "walnut $i" > d/e/f$i.txt; done; ln d/e/f1.txt d/hard; ln -s e d/sym`)
 	look := func() string {
 		return p.ok(aliceUID, `cd $M && ls -iR groups/local/shared && ls -l views/search/walnut views/recent views/kind/FILE | sed 's/ [A-Z][a-z][a-z] .*:[0-9][0-9] / /' &&
 			python3 -c 'import os
@@ -378,17 +370,21 @@ for d,_,fs in os.walk("groups/local/shared"):
         p=os.path.join(d,f)
         print(p, [os.getxattr(p,"user.aios."+k) for k in ("object_id","version_id","content_hash")], os.stat(p).st_mtime_ns) if not os.path.islink(p) else None'`)
 	}
-	before := look()
-	if !strings.Contains(before, "f5.txt") || !strings.Contains(before, "obj_") {
-		t.Fatalf("too little to compare: %s", before)
-	}
+	var before string
+	until(t, "every file is hashed and found", func() bool {
+		before = look()
+		return strings.Count(before, "b3:") == 6 && strings.Count(before, "../groups/local/shared/d/e/f") == 3*5 && look() == before
+	})
 	_ = p.daemon.Process.Signal(syscall.SIGTERM)
 	if err := p.daemon.Wait(); err != nil {
 		t.Fatal(err)
 	}
 	p.daemon = mounted(t, p.bin, p.state, p.dir)
-	time.Sleep(time.Second)
-	if after := look(); after != before {
+	after := ""
+	for end := time.Now().Add(patience); after != before && time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+		after = look() // a start catches up in the background
+	}
+	if after != before {
 		t.Errorf("before:\n%s\nafter:\n%s", before, after)
 	}
 }
@@ -453,7 +449,7 @@ func TestF102_StrangersLeaveOneRecord(t *testing.T) {
 	if out, err := p.as(aliceUID, "cat $M/groups/family/shared/x"); err == nil || !strings.Contains(out, "Permission denied") {
 		t.Fatalf("a stranger reads it: %s", out)
 	}
-	for deadline := time.Now().Add(time.Minute); denied() == 0; time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); denied() == 0; time.Sleep(100 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			_, out, _ := run(t, p.bin, "log", "--mount", p.dir, "--json")
 			t.Fatalf("no record of it: %.3000s", out)

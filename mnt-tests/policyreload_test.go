@@ -49,13 +49,7 @@ func (m policyMount) sign() string {
 
 func (m policyMount) inForce(version string) {
 	m.t.Helper()
-	for range 100 {
-		if m.version() == version {
-			return
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	m.t.Fatalf("%s is not in force but %s", version, m.version())
+	until(m.t, version+" is in force", func() bool { return m.version() == version })
 }
 
 func (m policyMount) goal(name, text string) string {
@@ -96,7 +90,7 @@ func TestPolicyBundleIsReloadedWhileMounted(t *testing.T) {
 	}
 	bin := aios(t)
 	base := t.TempDir()
-	for p := base; p != "/" && p != "/tmp"; p = filepath.Dir(p) {
+	for p := base; p != os.TempDir(); p = filepath.Dir(p) {
 		if err := os.Chmod(p, 0o755); err != nil { // another user comes this way
 			t.Fatal(err)
 		}
@@ -119,7 +113,7 @@ func TestPolicyBundleIsReloadedWhileMounted(t *testing.T) {
 	shared := filepath.Join(m.dir, "groups/local/shared/keep.md")
 	drop(t, shared, "keep")
 	asker := &syscall.Credential{Uid: 61234, Gid: 61234} // somebody else approves
-	sh := exec.Command("sh", "-c", `echo "delete /aios/groups/local/shared/keep.md" > "$1"/intents/rm && for i in $(seq 200); do [ -e "$1"/intents/rm.d/approval ] && break; sleep 0.1; done; cat "$1"/intents/rm.d/approval`, "sh", m.dir)
+	sh := exec.Command("sh", "-c", `echo "delete /aios/groups/local/shared/keep.md" > "$1"/intents/rm && for i in $(seq 1800); do [ -e "$1"/intents/rm.d/approval ] && break; sleep 0.1; done; cat "$1"/intents/rm.d/approval`, "sh", m.dir)
 	sh.SysProcAttr = &syscall.SysProcAttr{Credential: asker}
 	ask, err := sh.CombinedOutput()
 	hash := regexp.MustCompile(`hash: (\S+)`).FindSubmatch(ask)
@@ -156,13 +150,9 @@ func TestPolicyBundleIsReloadedWhileMounted(t *testing.T) {
 	// What does not hold changes nothing, and is told once.
 	refused := func(n int) {
 		t.Helper()
-		for i := 0; ; i++ {
-			if list := m.records("POLICY_BUNDLE_REJECTED"); len(list) == n {
-				break
-			} else if len(list) > n || i == 100 {
-				t.Fatalf("%d refusals are recorded, want %d: %v", len(list), n, list)
-			}
-			time.Sleep(50 * time.Millisecond)
+		until(t, "a refusal is recorded", func() bool { return len(m.records("POLICY_BUNDLE_REJECTED")) >= n })
+		if list := m.records("POLICY_BUNDLE_REJECTED"); len(list) != n {
+			t.Fatalf("%d refusals are recorded, want %d: %v", len(list), n, list)
 		}
 		if v := m.version(); v != second {
 			t.Errorf("%s is in force", v)

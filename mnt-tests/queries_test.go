@@ -103,7 +103,7 @@ func TestOrdinaryQueriesAreSummedIntoOneRecord(t *testing.T) {
 	p := newPeople(t)
 	p.ok(aliceUID, "echo x > $M/self/home/f")
 	p.ok(aliceUID, "for i in $(seq 20); do ls \"$M/views/query/from objects where name = \\\"f\\\"\" $M/views/recent >/dev/null; done")
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	count := `cd $M/evidence/payloads && grep -rl '"summed":true' . | xargs -r cat`
 	for {
 		out, _ := p.as(aliceUID, count)

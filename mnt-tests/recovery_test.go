@@ -10,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // recoveryNames are those of system/ that filesystem.md §10.1 shows in recovery.
@@ -19,21 +18,7 @@ var recoveryNames = []string{"agents", "boot", "capabilities", "evidence", "firm
 // mountedRecovery starts the daemon for recovery and waits until the mount answers.
 func mountedRecovery(t *testing.T, bin, state, dir string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.Command(bin, "mount", "--recovery", "--state", state, dir)
-	var said strings.Builder
-	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for range 600 {
-		if _, err := os.Stat(filepath.Join(dir, "system")); err == nil {
-			return cmd
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	_ = cmd.Process.Kill()
-	t.Fatalf("the recovery mount did not come up: %s", said.String())
-	return nil
+	return serving(t, exec.Command(bin, daemonArgs(state, dir, "--recovery")...), filepath.Join(dir, "system"))
 }
 
 func listed(t *testing.T, dir string) []string {

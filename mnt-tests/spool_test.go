@@ -16,7 +16,7 @@ func spooled(t *testing.T) (bin, spool, dir string, start func() *exec.Cmd) {
 	t.Helper()
 	bin = aios(t)
 	base := t.TempDir()
-	for p := base; p != "/" && p != "/tmp"; p = filepath.Dir(p) {
+	for p := base; p != os.TempDir(); p = filepath.Dir(p) {
 		if err := os.Chmod(p, 0o755); err != nil { // other users come this way
 			t.Fatal(err)
 		}
@@ -50,12 +50,11 @@ func drop(t *testing.T, file, text string) {
 func answered(t *testing.T, file, want string) {
 	t.Helper()
 	var b []byte
-	for range 200 {
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		b, _ = os.ReadFile(file)
 		if strings.Contains(string(b), want) {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatalf("%s: %q, want %q", file, b, want)
 }
@@ -111,18 +110,9 @@ func TestSpoolTakesWhatIsCompleteAndAnswersBesideIt(t *testing.T) {
 
 	// One that is asked back says what; the answer is given in the mount.
 	drop(t, filepath.Join(spool, "vague"), "delete it")
-	for i := 0; ; i++ {
-		b, _ := os.ReadFile(filepath.Join(spool, "vague.d", "state"))
-		if string(b) == "NEEDS_CLARIFICATION\n" || string(b) == "NEEDS_CLARIFICATION" {
-			if q, err := os.ReadFile(filepath.Join(spool, "vague.d", "question")); err != nil || len(q) == 0 {
-				t.Errorf("question: %q %v", q, err)
-			}
-			break
-		}
-		if i == 100 {
-			t.Fatalf("no answer: %q", b)
-		}
-		time.Sleep(50 * time.Millisecond)
+	answered(t, filepath.Join(spool, "vague.d", "state"), "NEEDS_CLARIFICATION")
+	if q, err := os.ReadFile(filepath.Join(spool, "vague.d", "question")); err != nil || len(q) == 0 {
+		t.Errorf("question: %q %v", q, err)
 	}
 
 	// Bad ones.
@@ -175,16 +165,12 @@ func TestSpoolSpeaksForTheOwnerOfAFile(t *testing.T) {
 	// What another made under the answer's name is not followed, and not written into.
 	as(4322, `mkdir -m 777 x.d && ln -s /etc/passwd x.d/state`)
 	as(4321, `echo 'write "x" to x.md' > x`)
-	for i := 0; ; i++ {
-		if found, _ := filepath.Glob(filepath.Join(spool, "x-*.d", "state")); len(found) == 1 {
-			answered(t, found[0], "SUCCEEDED")
-			break
-		}
-		if i == 100 {
-			t.Fatal("no answer")
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
+	var found []string
+	until(t, "an answer under another name", func() bool {
+		found, _ = filepath.Glob(filepath.Join(spool, "x-*.d", "state")) // the pattern is a good one
+		return len(found) == 1
+	})
+	answered(t, found[0], "SUCCEEDED")
 	if names, _ := os.ReadDir(filepath.Join(spool, "x.d")); len(names) != 1 {
 		t.Errorf("written into another's directory: %v", names)
 	}

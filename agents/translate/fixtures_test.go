@@ -252,10 +252,12 @@ func TestC14_ReloadInFlight(t *testing.T) {
 	for range versions {
 		<-started
 	}
-	at := time.Now()
-	tr.Reload(next)
-	if d := time.Since(at); d > 500*time.Millisecond {
-		t.Errorf("flip took %v", d)
+	flipped := make(chan struct{})
+	go func() { tr.Reload(next); close(flipped) }()
+	select {
+	case <-flipped: // while a hundred are held in the middle of theirs
+	case <-time.After(time.Minute):
+		t.Error("the flip waits for translations that are under way")
 	}
 	close(release)
 	wg.Wait()
@@ -317,11 +319,11 @@ func TestC16_ThousandCapabilities(t *testing.T) {
 	p95 := func(words string) time.Duration {
 		var took []time.Duration
 		for range 100 {
-			at := time.Now()
-			if res := must(t, tr, ask(words)); res.Status != Ready {
-				t.Fatalf("%q: %s", words, short(res))
-			}
-			took = append(took, time.Since(at))
+			took = append(took, onCPU(func() {
+				if res := must(t, tr, ask(words)); res.Status != Ready {
+					t.Errorf("%q: %s", words, short(res))
+				}
+			}))
 		}
 		slices.Sort(took)
 		return took[94]
