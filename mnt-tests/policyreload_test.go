@@ -29,10 +29,15 @@ func (m policyMount) version() string {
 	return v
 }
 
-// rule writes a rule into the state directory; sign signs what lies there.
+// rule writes a rule into the state directory, whole at once, so that half of it is never
+// looked at; sign signs what lies there.
 func (m policyMount) rule(name, text string) {
 	m.t.Helper()
-	if err := os.WriteFile(filepath.Join(m.state, "policy", name), []byte(text), 0o600); err != nil {
+	tmp := filepath.Join(m.state, "rule.tmp")
+	if err := os.WriteFile(tmp, []byte(text), 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Rename(tmp, filepath.Join(m.state, "policy", name)); err != nil {
 		m.t.Fatal(err)
 	}
 }
