@@ -308,6 +308,7 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 	if err := s.write(ctx, ov, batch); err != nil {
 		return CommitResult{}, err
 	}
+	s.outbox.push()
 	res := CommitResult{Transaction: t.id, TS: ov.change.TS}
 	for _, w := range t.writes {
 		res.Versions = append(res.Versions, VersionChange{w.object, w.before, w.version, w.hash})
@@ -338,6 +339,7 @@ func (t *Tx) commitRecords(ctx context.Context) (CommitResult, error) {
 		return CommitResult{}, err
 	}
 	s.outbox.add(entries...)
+	s.outbox.push()
 	return CommitResult{Transaction: t.id, TS: ts.Time()}, nil
 }
 

@@ -48,6 +48,7 @@ type mountSettings struct {
 	readOnly   bool
 	recovery   bool
 	debug      bool
+	profiles   string // the socket that go tool pprof asks
 }
 
 // openDaemon opens the state directory and everything in it; nothing is mounted yet.

@@ -28,6 +28,7 @@ const (
 func mountCommand() *cobra.Command {
 	var opts []string
 	var background, debug, recovery bool
+	var profiles string
 	c := &cobra.Command{Use: "mount [--state DIR] [-o OPTIONS] MOUNTPOINT", Short: "Mount AIOS and serve it, in the foreground", Args: usageArgs(cobra.ExactArgs(1)),
 		Long: "Mounts and serves until SIGINT, SIGTERM or umount. The first start makes the state directory with its keys,\n" +
 			"identities and the default policy. Under systemd it says READY=1 once the mount answers.",
@@ -36,7 +37,7 @@ func mountCommand() *cobra.Command {
 			if err != nil {
 				return fail(exitUsage, "%v", err)
 			}
-			m := mountSettings{mountpoint: absolute(a[0]), debug: debug, recovery: recovery}
+			m := mountSettings{mountpoint: absolute(a[0]), debug: debug, recovery: recovery, profiles: profiles}
 			if err := m.parse(opts, &cfg); err != nil {
 				return err
 			}
@@ -50,6 +51,8 @@ func mountCommand() *cobra.Command {
 	c.Flags().BoolVar(&background, "background", false, "return once the mount answers (mount.aios does this)")
 	c.Flags().BoolVar(&recovery, "recovery", false, "mount what recovery needs of system/ only, read-only: no goals, no agents, nobody's data")
 	c.Flags().BoolVar(&debug, "debug", false, "log every request")
+	c.Flags().StringVar(&profiles, "pprof", "", "answer go tool pprof on this socket")
+	_ = c.Flags().MarkHidden("pprof") // the flag is there
 	return c
 }
 
@@ -104,6 +107,13 @@ func serve(ctx context.Context, cfg config, m mountSettings) error {
 	}
 	if inside(cfg.State, m.mountpoint) {
 		return fail(exitUsage, "the state directory %s lies under the mountpoint; put it elsewhere", cfg.State)
+	}
+	if m.profiles != "" {
+		stop, err := serveProfiles(m.profiles, logger)
+		if err != nil {
+			return fail(exitFailed, "%w", err)
+		}
+		defer stop()
 	}
 	d, err := openDaemon(context.WithoutCancel(ctx), cfg, logger)
 	if err != nil {

@@ -24,6 +24,7 @@ func (x *Index) run() {
 		select {
 		case <-x.stop:
 			return
+		case <-x.hurry:
 		case <-time.After(gather):
 		}
 		retry = nil

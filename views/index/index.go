@@ -41,8 +41,9 @@ const (
 	overlap = 5 * time.Second
 	// slack is the same while the index follows: epochs are told in order.
 	slack = 10 * time.Millisecond
-	// gather is how long changes are collected before they are indexed.
-	gather = 50 * time.Millisecond
+	// gather is how long changes are collected before they are indexed: what lives
+	// shorter is never read, and a run of small epochs (an fsync each) is one batch.
+	gather = time.Second
 	// page is how many hits are asked for at a time.
 	page = 1000
 	// schema names the form of the documents; an index of another one is rebuilt.
@@ -73,6 +74,7 @@ type Index struct {
 	cancel func()
 	stop   chan struct{}
 	wake   chan struct{}
+	hurry  chan struct{} // somebody waits: gather no longer
 	done   sync.WaitGroup
 	// applied is the newest epoch that is in the index; only run's goroutine has it.
 	applied time.Time
@@ -94,7 +96,7 @@ func Open(o Options) (*Index, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	x := &Index{o: o, stop: make(chan struct{}), wake: make(chan struct{}, 1),
+	x := &Index{o: o, stop: make(chan struct{}), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
 		pending: map[objects.Ino]bool{}, named: map[objects.Named]bool{}}
 	dir := filepath.Join(o.Dir, "bleve")
 	b, err := bleve.Open(dir)
@@ -215,6 +217,10 @@ func (x *Index) Settle(ctx context.Context) error {
 	x.mu.Lock()
 	x.waiters = append(x.waiters, w)
 	x.mu.Unlock()
+	select {
+	case x.hurry <- struct{}{}:
+	default:
+	}
 	x.signal()
 	select {
 	case <-w:

@@ -74,7 +74,7 @@ func (d *DB) load() error {
 	}
 	// Replayed logs may have outlived a process only, not a power cut: until they are
 	// synced no new seal may say that they are on disk.
-	if err := d.logs.sync(d.o.Dir); err != nil {
+	if err := d.logs.sync(d.o.Dir, &d.space); err != nil {
 		return err
 	}
 	if d.last > good {

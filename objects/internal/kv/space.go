@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -24,6 +26,9 @@ type space struct {
 	dir     string
 	floor   int64 // bytes
 	logSize int64
+
+	looked  atomic.Int64 // when DiskLow looked, in ns
+	lowThen atomic.Bool  // what it saw
 
 	mu      sync.Mutex
 	low     bool
@@ -107,16 +112,27 @@ func (s *space) need(n int64) int64 {
 	return need
 }
 
+// lookEvery is how old DiskLow's answer may be. It is asked at every write, and refuses
+// early only; each commit looks for itself.
+const lookEvery = 50 * time.Millisecond
+
 // DiskLow says whether the free space under the database is below its reserve, and
 // commits are refused.
 func (d *DB) DiskLow() bool {
-	free, err := d.space.free()
+	s, now := &d.space, time.Now().UnixNano()
+	if at := s.looked.Load(); at != 0 && now-at < int64(lookEvery) && now >= at {
+		return s.lowThen.Load()
+	}
+	free, err := s.free()
 	if err != nil {
 		return false
 	}
-	d.space.mu.Lock()
-	defer d.space.mu.Unlock()
-	return free < d.space.need(0)
+	s.mu.Lock()
+	low := free < s.need(0)
+	s.mu.Unlock()
+	s.lowThen.Store(low)
+	s.looked.Store(now)
+	return low
 }
 
 // prepareLog makes the next memtable log when the one made before has been taken into
@@ -128,8 +144,8 @@ func (s *space) prepareLog() {
 		return
 	}
 	if s.ahead != nil {
-		st, err := s.ahead.Stat()
-		if err == nil && st.Size() == 0 {
+		var st unix.Stat_t
+		if err := unix.Fstat(int(s.ahead.Fd()), &st); err == nil && st.Size == 0 {
 			return
 		}
 		s.ahead.Close()
@@ -157,6 +173,18 @@ func (s *space) prepareLog() {
 		return
 	}
 	s.ahead, s.aheadNo = f, top+1
+}
+
+// waiting says whether the log made beforehand is there and not in use yet: then no other
+// log has come since it was made.
+func (s *space) waiting() (no int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ahead == nil {
+		return 0, false
+	}
+	var st unix.Stat_t
+	return s.aheadNo, unix.Fstat(int(s.ahead.Fd()), &st) == nil && st.Size == 0
 }
 
 // close lets go of the log made beforehand, which Badger has not taken, and the spare.

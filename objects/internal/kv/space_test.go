@@ -122,10 +122,11 @@ func TestSyncCoversRotatedLogs(t *testing.T) {
 	var got []string
 	l := logFiles{synced: func(name string) { got = append(got, filepath.Base(name)) }}
 	defer l.close()
+	var sp space
 	round := func(want ...string) {
 		t.Helper()
 		got = nil
-		if err := l.sync(dir); err != nil {
+		if err := l.sync(dir, &sp); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(got, want) {
@@ -138,6 +139,28 @@ func TestSyncCoversRotatedLogs(t *testing.T) {
 	os.WriteFile(filepath.Join(dir, "00003.mem"), []byte("x"), 0o600)
 	round("00002.mem", "00003.mem")
 	round("00003.mem")
+	// While the log made beforehand waits, nothing but the one in use is looked at; as
+	// soon as it is in use both count, whether the next one is there already or not.
+	ahead := func(no int) {
+		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("%05d.mem", no)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		sp.ahead, sp.aheadNo = f, no
+	}
+	ahead(4)
+	round("00003.mem")
+	round("00003.mem")
+	os.WriteFile(filepath.Join(dir, "00004.mem"), []byte("x"), 0o600)
+	round("00003.mem", "00004.mem")
+	round("00004.mem")
+	ahead(5)
+	round("00004.mem")
+	os.WriteFile(filepath.Join(dir, "00005.mem"), []byte("x"), 0o600)
+	ahead(6)
+	round("00004.mem", "00005.mem")
+	round("00005.mem")
 }
 
 // With a real database: whenever two logs are in use, a Sync names both.

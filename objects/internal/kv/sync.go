@@ -71,7 +71,7 @@ func (d *DB) syncOnce() error {
 	if cover != 0 && d.LastSynced() >= cover {
 		return nil
 	}
-	if err := d.logs.sync(d.o.Dir); err != nil {
+	if err := d.logs.sync(d.o.Dir, &d.space); err != nil {
 		return fmt.Errorf("sync: %w", err)
 	}
 	d.synced.Store(uint64(cover))
@@ -107,18 +107,30 @@ func syncFile(name string) error {
 type logFiles struct {
 	mu   sync.Mutex
 	open map[string]*logFile
+	// last is the log in use at the last pass, and next the number of the one made
+	// beforehand then: as long as that waits, every other log is final.
+	last *logFile
+	next int
 	// synced, if set by a test, is told of every file that was synced.
 	synced func(name string)
 }
 
 type logFile struct {
 	f     *os.File
+	name  string
 	final bool // rotated out and synced since: nothing more will be written to it
 }
 
-func (l *logFiles) sync(dir string) error {
+func (l *logFiles) sync(dir string, sp *space) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	// Asked before the names are read: a log that is taken into use afterwards holds
+	// nothing that this pass must cover, and is seen by the next one.
+	no, waits := sp.waiting()
+	if waits && l.last != nil && l.next == no {
+		return l.syncOne(l.last)
+	}
+	l.last = nil
 	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
 	if err != nil {
 		return err
@@ -146,19 +158,19 @@ func (l *logFiles) sync(dir string) error {
 			if err != nil {
 				return err
 			}
-			lf = &logFile{f: f}
+			lf = &logFile{f: f, name: name}
 			l.open[name] = lf
 			fresh = true
 		}
 		if lf.final || name > active {
 			continue
 		}
-		if err := unix.Fdatasync(int(lf.f.Fd())); err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+		if err := l.syncOne(lf); err != nil {
+			return err
 		}
 		lf.final = name != active
-		if l.synced != nil {
-			l.synced(name)
+		if waits && !lf.final {
+			l.last, l.next = lf, no
 		}
 	}
 	for name, lf := range l.open {
@@ -169,6 +181,16 @@ func (l *logFiles) sync(dir string) error {
 	}
 	if fresh { // the directory entry of a new log, and of the tables that replaced old ones
 		return syncDir(dir)
+	}
+	return nil
+}
+
+func (l *logFiles) syncOne(lf *logFile) error {
+	if err := unix.Fdatasync(int(lf.f.Fd())); err != nil {
+		return fmt.Errorf("%s: %w", lf.name, err)
+	}
+	if l.synced != nil {
+		l.synced(lf.name)
 	}
 	return nil
 }
