@@ -138,12 +138,9 @@ func (s *Store) lost(ctx context.Context, t *Tx, first *ConflictError) error {
 	rec.Root = workRoot(rec.Writes)
 	s.open.puts[string(txnKey(t.id))] = encodeTxn(rec)
 	t.keep(kept)
-	ov, batch, err := s.close()
+	ov := s.close()
 	s.mu.Unlock()
-	if err != nil {
-		return err
-	}
-	return s.write(ctx, ov, batch)
+	return s.write(ctx, ov)
 }
 
 func (s *Store) openConflict(t *Tx, first *ConflictError, c candidate, n *node, v *version) error {

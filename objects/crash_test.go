@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 
 // crashSteps are the named places of commit, seal, close and recovery.
 var crashSteps = []string{
-	"commit: epoch is closed", "commit: bytes are synced", "commit: records are synced", "commit: staging files are removed",
+	"commit: epoch is closed", "commit: inodes are encoded", "commit: bytes are synced", "commit: records are synced", "commit: staging files are removed",
 	"seal: hashed", "seal: adopted", "seal: in the epoch", "close: flattened", "close: installed", "outbox: appended", "cool: in the epoch",
 	"recover: a draft", "recover: before the commit", "recover: before staging files go",
 }

@@ -18,11 +18,12 @@ type DirEntry struct {
 	Cookie uint64 // where a reading goes on after this entry
 }
 
-// DirHandle is an open directory. What it lists is fixed when it is opened or
+// DirHandle is an open directory. What it lists is fixed when it is first read or
 // rewound, so that positions stay good while entries come and go.
 type DirHandle struct {
 	s       *Store
 	ino     Ino
+	read    bool
 	entries []DirEntry
 }
 
@@ -35,54 +36,27 @@ func (s *Store) OpenDir(ino Ino) (*DirHandle, error) {
 		return nil, err
 	}
 	n.refs++
-	h := &DirHandle{s: s, ino: ino}
-	h.fill()
-	return h, nil
+	return &DirHandle{s: s, ino: ino}, nil
 }
 
+// fill lists the directory. One that cannot be read shows no names, and says so in the log.
 func (h *DirHandle) fill() {
-	s := h.s
-	pending := map[string]dent{}
-	for _, ov := range []*overlay{s.committing, s.open} {
-		if ov != nil {
-			for name, d := range ov.dents[h.ino] {
-				pending[name] = d
-			}
-		}
+	entries, err := h.s.list(h.ino)
+	if err != nil {
+		h.s.o.Logger.Error("a directory could not be read", "inode", h.ino, "error", err)
 	}
-	h.entries = h.entries[:0]
-	prefix := dentPrefix(h.ino)
-	for k, v := range s.view.Scan(prefix, nil) {
-		name := k[len(prefix):]
-		if _, ok := pending[string(name)]; ok {
-			continue
-		}
-		if d, err := decodeDent(bytes.Clone(v)); err == nil {
-			h.entries = append(h.entries, DirEntry{Name: string(name), Ino: d.ino, Type: d.typ})
-		}
-	}
-	for name, d := range pending {
-		if d.ino != 0 {
-			h.entries = append(h.entries, DirEntry{Name: name, Ino: d.ino, Type: d.typ})
-		}
-	}
-	if len(pending) > 0 {
-		sort.Slice(h.entries, func(i, j int) bool { return h.entries[i].Name < h.entries[j].Name })
-	}
-	for i := range h.entries {
-		h.entries[i].Cookie = uint64(i) + 1
-	}
+	h.entries, h.read = entries, true
 }
 
 // Rewind lists the directory anew, as rewinddir(3) wants.
-func (h *DirHandle) Rewind() {
-	h.s.mu.Lock()
-	defer h.s.mu.Unlock()
-	h.fill()
-}
+func (h *DirHandle) Rewind() { h.fill() }
 
-// From gives the entries after a cookie; 0 stands for the beginning.
+// From gives the entries after a cookie; 0 stands for the beginning. They belong to all
+// readers and are not to be changed.
 func (h *DirHandle) From(cookie uint64) []DirEntry {
+	if !h.read {
+		h.fill()
+	}
 	if cookie >= uint64(len(h.entries)) {
 		return nil
 	}

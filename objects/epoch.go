@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"time"
 
@@ -20,8 +22,8 @@ import (
 // overlay is the change of one epoch while it is open or being committed.
 type overlay struct {
 	inodes     map[Ino]*node
-	dents      map[Ino]map[string]dent // ino 0: removed
-	puts       map[string][]byte       // other records; nil: removed
+	dents      map[Ino]map[string]pendingDent
+	puts       map[string][]byte // other records; nil: removed
 	objs       map[ID]*object
 	work       map[string]*work // plain file work, by subject
 	emit       []evidence.Draft // of an intent's transaction
@@ -35,6 +37,17 @@ type overlay struct {
 	// saved holds the records before an intent's transaction, for its abort.
 	saved map[*node]inode
 	made  map[*node]bool
+	// before holds, while the epoch is encoded, the records of inodes that the next epoch
+	// has changed already.
+	before  map[*node][]byte
+	nextIno Ino // at its end
+}
+
+// pendingDent is a name in an epoch; ino 0 is one that was removed. A fresh one is bound
+// in no epoch before.
+type pendingDent struct {
+	dent
+	fresh bool
 }
 
 // work is what one subject changed by plain file work in one epoch: the transaction
@@ -52,7 +65,7 @@ type write struct {
 }
 
 func newOverlay() *overlay {
-	return &overlay{inodes: map[Ino]*node{}, dents: map[Ino]map[string]dent{}, puts: map[string][]byte{}, objs: map[ID]*object{}, work: map[string]*work{}, syncs: map[string]bool{}}
+	return &overlay{inodes: map[Ino]*node{}, dents: map[Ino]map[string]pendingDent{}, puts: map[string][]byte{}, objs: map[ID]*object{}, work: map[string]*work{}, syncs: map[string]bool{}}
 }
 
 func (ov *overlay) empty() bool {
@@ -102,33 +115,59 @@ func (s *Store) commitOpen(ctx context.Context) error {
 		return s.broken
 	}
 	s.saveDrafts()
-	ov, batch, err := s.close()
+	ov := s.close()
 	s.mu.Unlock()
-	if err != nil || ov == nil {
-		return err
+	if ov == nil {
+		return nil
 	}
-	return s.write(ctx, ov, batch)
+	return s.write(ctx, ov)
 }
 
-// close takes the open epoch out and encodes it; s.mu is held.
-func (s *Store) close() (*overlay, *kv.Batch, error) {
+// close takes the open epoch out, for write to make durable; nil for an empty one. s.mu is
+// held, and not for long: nothing is encoded here.
+func (s *Store) close() *overlay {
 	ov := s.open
+	s.openSeq++
 	if ov.empty() {
-		s.openSeq++
-		return nil, nil, nil
+		return nil
 	}
-	s.describeWork(ov)
-	batch := kv.NewBatch()
-	for _, n := range ov.inodes {
-		batch.Set(inoKey(n.ino), n.encode())
-		n.dirty = nil
+	ov.before, ov.nextIno = map[*node][]byte{}, s.nextIno
+	s.committing, s.open = ov, newOverlay()
+	return ov
+}
+
+// encodeStep is how many inodes are encoded in one go: a request waits no longer than a
+// tenth of a millisecond for them.
+const encodeStep = 64
+
+// encode makes the records of a closed epoch. Requests go on meanwhile: inodes are
+// encoded a few at a time, and touch encodes those that a request wants to change before
+// it was their turn; all else of the epoch changes no more.
+func (s *Store) encode(ov *overlay) (*kv.Batch, error) {
+	batch := kv.NewBatchOf(len(ov.inodes) + len(ov.objs) + len(ov.puts) + len(ov.dents))
+	nodes := slices.Collect(maps.Values(ov.inodes))
+	for part := range slices.Chunk(nodes, encodeStep) {
+		s.mu.Lock()
+		for _, n := range part {
+			b, ok := ov.before[n]
+			if !ok {
+				b = n.encode()
+			}
+			if n.dirty == ov {
+				n.dirty = nil
+			}
+			n.kept = true
+			batch.Set(inoKey(n.ino), b)
+		}
+		s.mu.Unlock()
+		s.at("commit: inodes are encoded")
 	}
 	for dir, names := range ov.dents {
 		for name, d := range names {
 			if d.ino == 0 {
 				batch.Delete(dentKey(dir, name))
 			} else {
-				batch.Set(dentKey(dir, name), d.encode())
+				batch.Set(dentKey(dir, name), d.dent.encode())
 			}
 		}
 	}
@@ -142,22 +181,23 @@ func (s *Store) close() (*overlay, *kv.Batch, error) {
 			batch.Set([]byte(k), v)
 		}
 	}
-	batch.Set([]byte("m-ino"), binary.BigEndian.AppendUint64(nil, uint64(s.nextIno)))
+	s.describeWork(ov, batch)
+	batch.Set([]byte("m-ino"), binary.BigEndian.AppendUint64(nil, uint64(ov.nextIno)))
 	entries, err := s.outbox.prepare(batch, ov.emit)
-	if err != nil {
-		return nil, nil, err
-	}
 	ov.change.entries = entries
-	s.committing, s.open = ov, newOverlay()
-	s.openSeq++
-	return ov, batch, nil
+	return batch, err
 }
 
 // write syncs the bytes that an epoch names, then commits and syncs its records; s.mu
 // is free, commitMu held. A failure leaves the store read-only: what is in memory is
 // no longer what is on disk.
-func (s *Store) write(ctx context.Context, ov *overlay, batch *kv.Batch) error {
-	ts, err := s.writeEpoch(ctx, ov, batch)
+func (s *Store) write(ctx context.Context, ov *overlay) error {
+	s.at("commit: epoch is closed")
+	batch, err := s.encode(ov)
+	var ts kv.TS
+	if err == nil {
+		ts, err = s.writeEpoch(ctx, ov, batch)
+	}
 	s.mu.Lock()
 	if err != nil {
 		s.broken = fmt.Errorf("an epoch could not be committed: %w", err)
@@ -191,7 +231,6 @@ func (s *Store) write(ctx context.Context, ov *overlay, batch *kv.Batch) error {
 }
 
 func (s *Store) writeEpoch(ctx context.Context, ov *overlay, batch *kv.Batch) (kv.TS, error) {
-	s.at("commit: epoch is closed")
 	for id := range ov.syncs {
 		f, err := s.blobs.OpenStaging(id)
 		if err != nil {
@@ -251,7 +290,7 @@ func (n *inode) clearDraft() { n.drafted, n.draft, n.staging, n.over = false, ni
 
 // describeWork writes the transaction record and the evidence of plain file work.
 // Attribute and directory changes alone make no record of their own.
-func (s *Store) describeWork(ov *overlay) {
+func (s *Store) describeWork(ov *overlay, batch *kv.Batch) {
 	subjects := make([]string, 0, len(ov.work))
 	for k := range ov.work {
 		subjects = append(subjects, k)
@@ -263,7 +302,7 @@ func (s *Store) describeWork(ov *overlay) {
 			continue
 		}
 		root := workRoot(w.writes)
-		ov.puts[string(txnKey(w.id))] = encodeTxn(txnRecord{ID: w.id, Subject: w.cred.Subject, At: s.o.Now(), Writes: w.writes, Root: root})
+		batch.Set(txnKey(w.id), encodeTxn(txnRecord{ID: w.id, Subject: w.cred.Subject, At: s.o.Now(), Writes: w.writes, Root: root}))
 		ov.emit = append(ov.emit, evidence.Draft{
 			ID: newEvidenceID(s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: w.cred.Subject, SubjectIsAI: w.cred.IsAI, Session: w.cred.Session, Scope: "_system",
 			Payload: map[string]any{

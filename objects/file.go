@@ -52,7 +52,7 @@ func (s *Store) Tmpfile(c Cred, parent Ino, mode uint32) (Attr, *Handle, error) 
 	}
 	n := s.newNode(c, p, "", unix.S_IFREG|mode&0o7777, 0)
 	n.nlink = 0
-	s.open.puts[string(orphanKey(n.ino))] = []byte{}
+	s.orphaned(n)
 	n.refs++
 	n.writers++
 	n.lastCred = c

@@ -51,9 +51,14 @@ func (s *Store) reap(n *node) {
 	if s.writable() != nil {
 		return
 	}
-	s.open.puts[string(inoKey(n.ino))] = nil
-	s.open.puts[string(orphanKey(n.ino))] = nil
+	if n.kept || s.committing != nil && s.committing.inodes[n.ino] != nil {
+		s.open.puts[string(inoKey(n.ino))] = nil
+	}
+	s.unorphan(n)
 	delete(s.open.inodes, n.ino)
+	if isDir(n.mode) {
+		s.names.drop(n.ino)
+	}
 	if n.element != nil {
 		s.idle.Remove(n.element)
 		n.element = nil

@@ -50,6 +50,7 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 	s.mu.Lock()
 	for _, ino := range orphans {
 		if n, err := s.node(ino); err == nil {
+			n.orphan = true
 			s.reap(n)
 		}
 		s.open.puts[string(orphanKey(ino))] = nil

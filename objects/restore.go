@@ -139,12 +139,13 @@ func (s *Store) revive(c Cred, r revival, p *node, name string) (*node, error) {
 func (s *Store) exhume(rec *inode, p *node, name string) *node {
 	n := s.nodes[rec.ino]
 	if n == nil {
-		n = &node{inode: rec.clone()}
+		n = &node{inode: rec.clone(), kept: true}
 		s.nodes[n.ino] = n
 		n.element = s.idle.PushFront(n)
 	}
 	delete(s.open.puts, string(inoKey(n.ino)))
-	s.open.puts[string(orphanKey(n.ino))] = nil
+	n.orphan = true
+	s.unorphan(n)
 	s.touch(n)
 	n.nlink, n.parent, n.name, n.ctime = 1, p.ino, name, s.o.Now()
 	if isDir(n.mode) {

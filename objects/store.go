@@ -56,7 +56,11 @@ type node struct {
 	writers int
 	closing int           // writers whose close is under way
 	element *list.Element // in the list of nodes that may be evicted
-	dirty   *overlay      // the open epoch that has a change of this inode
+	dirty   *overlay      // the epoch that has the last change of this inode and has not encoded it yet
+	kept    bool          // an epoch that was closed may hold its record
+	orphan  bool          // an epoch may hold that it lives without a name
+	// orphanOld says that one before the open one may, although that has a note, too.
+	orphanOld bool
 
 	io         sync.RWMutex
 	draft      *blob.Draft
@@ -80,6 +84,8 @@ type Store struct {
 	mu         sync.Mutex
 	nodes      map[Ino]*node
 	idle       *list.List // evictable nodes, most recently used first
+	names      nameCache
+	missed     recentKey // the name that was looked for last and is not there, until anything is bound
 	objs       map[ID]*object
 	open       *overlay
 	committing *overlay
@@ -153,7 +159,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), objs: map[ID]*object{},
+	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), objs: map[ID]*object{},
 		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, drafts: map[*node]bool{}, stop: make(chan struct{})}
 	s.quiet = sync.NewCond(&s.mu)
 	s.view = db.View()
@@ -306,7 +312,7 @@ func (s *Store) node(ino Ino) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, err)
 	}
-	n := &node{inode: *rec}
+	n := &node{inode: *rec, kept: true}
 	s.nodes[ino] = n
 	n.element = s.idle.PushFront(n)
 	s.evict()
@@ -321,6 +327,10 @@ func (s *Store) touch(n *node) {
 	}
 	if s.open.saved != nil {
 		s.open.saved[n] = n.inode.clone()
+	}
+	if n.dirty != nil && n.dirty == s.committing {
+		// The epoch before is being encoded and has not come to this one yet.
+		s.committing.before[n] = n.encode()
 	}
 	n.dirty = s.open
 	s.open.inodes[n.ino] = n
@@ -339,32 +349,66 @@ func (n *inode) clone() inode {
 
 // dent finds what a name is bound to.
 func (s *Store) dent(dir Ino, name string) (dent, bool, error) {
+	k := s.names.of(dir)
+	if k != nil {
+		if d, ok := k.names[name]; ok {
+			return d, true, nil
+		}
+		if k.complete {
+			return dent{}, false, nil
+		}
+	}
 	for _, ov := range []*overlay{s.open, s.committing} {
 		if ov == nil {
 			continue
 		}
 		if d, ok := ov.dents[dir][name]; ok {
-			return d, d.ino != 0, nil
+			return d.dent, d.ino != 0, nil
 		}
+	}
+	key := recentKey{dir, name}
+	if s.missed == key {
+		return dent{}, false, nil
 	}
 	b, err := s.view.Get(dentKey(dir, name))
 	if errors.Is(err, kv.ErrNotFound) {
+		s.missed = key
 		return dent{}, false, nil
 	}
 	if err != nil {
 		return dent{}, false, err
 	}
 	d, err := decodeDent(b)
+	if err == nil {
+		s.names.learn(dir, name, d)
+	}
 	return d, err == nil, err
 }
 
+// setDent binds a name in the open epoch; the zero dent unbinds it. A name that was bound
+// in this epoch for the first time leaves no trace when it is unbound in it.
 func (s *Store) setDent(dir Ino, name string, d dent) {
 	m := s.open.dents[dir]
+	old, ok := m[name]
+	fresh := old.fresh
+	if !ok {
+		_, bound, err := s.dent(dir, name)
+		fresh = err == nil && !bound
+	}
+	s.names.set(dir, name, d)
+	s.missed = recentKey{}
+	if d.ino == 0 && fresh {
+		delete(m, name)
+		if m != nil && len(m) == 0 {
+			delete(s.open.dents, dir)
+		}
+		return
+	}
 	if m == nil {
-		m = map[string]dent{}
+		m = map[string]pendingDent{}
 		s.open.dents[dir] = m
 	}
-	m[name] = d
+	m[name] = pendingDent{d, fresh}
 }
 
 // get reads any other record through the epochs that are not on disk yet.

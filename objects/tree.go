@@ -173,6 +173,9 @@ func (s *Store) newNode(c Cred, p *node, name string, mode, rdev uint32) *node {
 	s.nodes[n.ino] = n
 	n.element = s.idle.PushFront(n)
 	n.dirty, s.open.inodes[n.ino] = s.open, n
+	if isDir(mode) {
+		s.names.add(n.ino, true)
+	}
 	if s.open.made != nil {
 		s.open.made[n] = true
 	}
@@ -334,7 +337,7 @@ func (s *Store) Link(c Cred, ino, parent Ino, name string) (Attr, error) {
 		return s.attrOf(n), nil
 	}
 	s.touch(n)
-	s.open.puts[string(orphanKey(n.ino))] = nil // an O_TMPFILE file gets its first name
+	s.unorphan(n) // an O_TMPFILE file gets its first name
 	n.parent, n.name, n.nlink, n.ctime = p.ino, name, 1, s.o.Now()
 	s.bind(p, n, name)
 	return s.attrOf(n), nil
@@ -429,10 +432,35 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 		}
 	}
 	if n.refs > 0 {
-		s.open.puts[string(orphanKey(n.ino))] = []byte{} // found and removed after a crash
+		s.orphaned(n)
 		return
 	}
 	s.reap(n)
+}
+
+// orphaned notes that an inode lives without a name, so that a crash does not leave it
+// behind for good.
+func (s *Store) orphaned(n *node) {
+	key := string(orphanKey(n.ino))
+	if v, ok := s.open.puts[key]; ok && v == nil {
+		n.orphanOld = true
+	}
+	n.orphan = true
+	s.open.puts[key] = []byte{}
+}
+
+// unorphan takes that note back. A closed epoch may hold it, unless it is of the open one.
+func (s *Store) unorphan(n *node) {
+	if !n.orphan {
+		return
+	}
+	n.orphan = false
+	key := string(orphanKey(n.ino))
+	if v, ok := s.open.puts[key]; ok && v != nil && !n.orphanOld {
+		delete(s.open.puts, key)
+		return
+	}
+	s.open.puts[key] = nil
 }
 
 func (s *Store) forgetRecent() {
@@ -469,6 +497,9 @@ func (s *Store) removeDir(c Cred, p, n *node, name string) {
 }
 
 func (s *Store) emptyDir(ino Ino) bool {
+	if k := s.names.of(ino); k != nil && (k.complete || len(k.names) > 0) {
+		return len(k.names) == 0
+	}
 	removed := map[string]bool{}
 	for _, ov := range []*overlay{s.open, s.committing} {
 		if ov == nil {

@@ -300,12 +300,9 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 		return CommitResult{}, errors.Join(err, t.drop())
 	}
 	s.open.puts[string(txnKey(t.id))] = encodeTxn(rec)
-	ov, batch, err := s.close()
+	ov := s.close()
 	s.mu.Unlock()
-	if err != nil {
-		return CommitResult{}, err
-	}
-	if err := s.write(ctx, ov, batch); err != nil {
+	if err := s.write(ctx, ov); err != nil {
 		return CommitResult{}, err
 	}
 	s.outbox.push()
@@ -369,7 +366,12 @@ func (s *Store) abort() {
 		}
 		n.dirty = nil
 	}
+	for dir := range s.open.dents {
+		s.names.drop(dir)
+	}
+	s.missed = recentKey{}
 	for n := range s.open.made {
+		s.names.drop(n.ino)
 		if n.element != nil {
 			s.idle.Remove(n.element)
 			n.element = nil

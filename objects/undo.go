@@ -70,7 +70,7 @@ func (s *Store) keepUndo(rec *txnRecord) error {
 		for name, d := range names {
 			var after []byte
 			if d.ino != 0 {
-				after = d.encode()
+				after = d.dent.encode()
 			}
 			if err := add(dentKey(dir, name), after); err != nil {
 				return err
@@ -331,7 +331,7 @@ func (s *Store) undoInode(u undo) error {
 		if n.refs == 0 {
 			s.reap(n)
 		} else {
-			s.open.puts[string(orphanKey(ino))] = []byte{}
+			s.orphaned(n)
 		}
 		return nil
 	case err != nil && !errors.Is(err, ErrNotFound):
@@ -342,7 +342,7 @@ func (s *Store) undoInode(u undo) error {
 		return err
 	}
 	if n == nil {
-		n = &node{inode: *rec}
+		n = &node{inode: *rec, kept: true}
 		s.nodes[ino] = n
 		n.element = s.idle.PushFront(n)
 		n.dirty, s.open.inodes[ino] = s.open, n

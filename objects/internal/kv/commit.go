@@ -16,6 +16,9 @@ type Batch struct {
 // NewBatch gives an empty batch.
 func NewBatch() *Batch { return &Batch{m: map[string][]byte{}} }
 
+// NewBatchOf gives an empty batch with room for about n changes.
+func NewBatchOf(n int) *Batch { return &Batch{m: make(map[string][]byte, n)} }
+
 // Set writes value under key. The value may not be changed by the caller afterwards.
 func (b *Batch) Set(key, value []byte) {
 	if value == nil {
