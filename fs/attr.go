@@ -45,6 +45,11 @@ func fillVirtual(id uint64, a *vattr, out *fuse.Attr, born time.Time) {
 // entry answers a lookup with a stored inode and counts it.
 func (t *tree) entry(a *objects.Attr, out *fuse.EntryOut) {
 	t.store.Ref(a.Ino)
+	t.heldEntry(a, out)
+}
+
+// heldEntry is entry for an inode whose lookup the store has counted.
+func (t *tree) heldEntry(a *objects.Attr, out *fuse.EntryOut) {
 	out.NodeId, out.Generation = uint64(a.Ino), a.Gen
 	fillAttr(a, &out.Attr)
 	out.SetEntryTimeout(cacheTime)

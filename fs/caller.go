@@ -21,7 +21,8 @@ import (
 // process, or from none.
 type Caller struct {
 	UID, GID, PID uint32
-	// Groups are the supplementary groups of the process.
+	// Groups are the supplementary groups of the process; they are known where
+	// something is decided by them: in projections and the closed layout.
 	Groups  []uint32
 	Subject identity.Subject
 }
@@ -51,6 +52,18 @@ type callers struct {
 
 	mu   sync.Mutex
 	seen map[callerKey]*callerEntry
+
+	subMu    sync.RWMutex
+	subjects map[ownerKey]subjectEntry
+}
+
+type ownerKey struct{ uid, gid uint32 }
+
+// subjectEntry is what a catalogue made of a uid and a gid.
+type subjectEntry struct {
+	identity.Subject
+	err     error
+	catalog *identity.Catalog
 }
 
 type callerKey struct{ pid, uid, gid uint32 }
@@ -72,10 +85,34 @@ const (
 )
 
 func newCallers(identity func() *identity.Catalog, agent string, now func() time.Time) *callers {
-	return &callers{identity: identity, agent: agent, now: now, seen: map[callerKey]*callerEntry{}}
+	return &callers{identity: identity, agent: agent, now: now, seen: map[callerKey]*callerEntry{}, subjects: map[ownerKey]subjectEntry{}}
 }
 
-// of resolves the caller of a request. An error means that the catalogue
+// subject resolves the ids that the kernel gives with a request. It is all
+// that plain file work needs: the process is not looked at, which would cost
+// every short-lived one three reads of /proc.
+func (cs *callers) subject(h *fuse.InHeader) (Caller, error) {
+	k, cat := ownerKey{h.Uid, h.Gid}, cs.identity()
+	cs.subMu.RLock()
+	e, ok := cs.subjects[k]
+	cs.subMu.RUnlock()
+	if !ok || e.catalog != cat {
+		e = subjectEntry{catalog: cat}
+		e.Subject, e.err = cat.Resolve(identity.Caller{UID: h.Uid, GID: h.Gid, AgentID: cs.agent})
+		if e.err != nil {
+			e.err = fmt.Errorf("resolve uid %d: %w: %w", h.Uid, ErrDenied, e.err)
+		}
+		cs.subMu.Lock()
+		if len(cs.subjects) >= callerMax {
+			clear(cs.subjects)
+		}
+		cs.subjects[k] = e
+		cs.subMu.Unlock()
+	}
+	return Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid, Subject: e.Subject}, e.err
+}
+
+// of resolves the caller of a request, with the groups of its process. An error means that the catalogue
 // knows no subject for it.
 func (cs *callers) of(h *fuse.InHeader) (Caller, error) {
 	k := callerKey{h.Pid, h.Uid, h.Gid}
@@ -116,6 +153,9 @@ func (cs *callers) forget() {
 	cs.mu.Lock()
 	clear(cs.seen)
 	cs.mu.Unlock()
+	cs.subMu.Lock()
+	clear(cs.subjects)
+	cs.subMu.Unlock()
 }
 
 // startTime is field 22 of /proc/pid/stat, "" for a process that is gone or

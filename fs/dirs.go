@@ -34,6 +34,9 @@ func (t *tree) Lookup(cancel <-chan struct{}, h *fuse.InHeader, name string, out
 		return status(err)
 	}
 	if v != nil {
+		if t.plain(h.NodeId) { // what stands there may decide by the caller's groups
+			c.Caller, _ = t.callers.of(h)
+		}
 		return status(t.virtualEntry(c, v, out))
 	}
 	a, err := t.store.Lookup(objects.Ino(h.NodeId), name)
@@ -112,6 +115,7 @@ type dirReader struct {
 	id     uint64
 	stored *objects.DirHandle
 	ents   []dirEnt
+	rest   []objects.DirEntry // stored names that follow ents; shared with other readers
 	loaded bool
 }
 
@@ -169,7 +173,7 @@ func (t *tree) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOu
 
 // load reads the directory's names.
 func (t *tree) load(c *call, d *dirReader) error {
-	d.ents = d.ents[:0]
+	d.ents, d.rest = d.ents[:0], nil
 	if d.stored == nil {
 		v, err := t.nodes.get(d.id)
 		if err != nil {
@@ -217,6 +221,10 @@ func (t *tree) load(c *call, d *dirReader) error {
 			shown[e.name] = true
 			d.ents = append(d.ents, dirEnt{e.name, nodeID(e.node.name()), a.mode, e.node})
 		}
+	}
+	if p.level == levelInside {
+		d.rest, d.loaded = d.stored.From(0), true
+		return nil
 	}
 	for _, e := range d.stored.From(0) {
 		if shown[e.Name] || t.absent(p, e.Name) || p.level == levelRoot && e.Name == objects.CanName || p.level == levelGroups && !t.sees(c, e.Ino) {
@@ -285,8 +293,51 @@ func (t *tree) readDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEnt
 			t.entry(&a, eo)
 		}
 	}
+	t.readRest(d, in.Offset, out, plus)
 	return fuse.OK
 }
+
+// readRest lists stored names of a plain directory. Their attributes are asked for a few
+// at a time: each is a lookup that the store counts.
+func (t *tree) readRest(d *dirReader, offset uint64, out *fuse.DirEntryList, plus bool) {
+	head := uint64(len(d.ents))
+	at := max(offset, head)
+	if out.Offset < at { // what comes before did not fit
+		return
+	}
+	var attrs [dirStep]objects.Attr
+	for at-head < uint64(len(d.rest)) {
+		part := d.rest[at-head:][:min(dirStep, uint64(len(d.rest))-(at-head))]
+		if plus {
+			t.store.Held(part, attrs[:len(part)])
+		}
+		for i, e := range part {
+			at++
+			de := fuse.DirEntry{Name: e.Name, Ino: uint64(e.Ino), Mode: e.Type, Off: at}
+			if !plus {
+				if !out.AddDirEntry(de) {
+					return
+				}
+				continue
+			}
+			eo := out.AddDirLookupEntry(de)
+			if eo == nil {
+				for _, a := range attrs[i:len(part)] {
+					if a.Ino != 0 {
+						t.store.Forget(a.Ino, 1)
+					}
+				}
+				return
+			}
+			if attrs[i].Ino != 0 {
+				t.heldEntry(&attrs[i], eo)
+			}
+		}
+	}
+}
+
+// dirStep is how many attributes readRest asks for at once: about what fits into a page.
+const dirStep = 24
 
 // ReleaseDir closes a directory.
 func (t *tree) ReleaseDir(in *fuse.ReleaseIn) {

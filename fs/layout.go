@@ -28,53 +28,58 @@ const (
 
 // place is where a path of the store stands.
 type place struct {
+	shown    string // /aios/ and the path: what a target says, made once
 	path     string // from the root, without a leading slash
 	level    level
 	scope    namespace.ScopeKind
 	group    string
 	user     string
 	reserved namespace.Reserved
-	sub      []string
+	sub      string // below the reserved name
 }
 
+const shownRoot = "/aios/"
+
 // placeOf reads a path of the store. Paths come from the store, whose layout
-// is closed, so anything that does not fit is inside something unknown.
-func placeOf(path string) place {
-	p := place{path: path}
-	if path == "" {
+// is closed, so anything that does not fit is inside something unknown. It
+// is part of every request: one allocation.
+func placeOf(path string) place { return readPlace(shownRoot + path) }
+
+func readPlace(shown string) place {
+	p := place{shown: shown, path: shown[len(shownRoot):]}
+	if p.path == "" {
 		p.level = levelRoot
 		return p
 	}
-	seg := strings.Split(path, "/")
-	at := 0
-	switch {
-	case seg[0] == "system":
-		p.scope, at = namespace.ScopeSystem, 1
-		p.level = levelSystem
-	case seg[0] == "groups":
+	first, rest, more := strings.Cut(p.path, "/")
+	switch first {
+	case "system":
+		p.scope, p.level = namespace.ScopeSystem, levelSystem
+	case "groups":
 		p.level = levelGroups
-		if len(seg) == 1 {
+		if !more {
 			return p
 		}
-		p.scope, p.group, at = namespace.ScopeGroup, seg[1], 2
-		p.level = levelGroup
-		if len(seg) > 3 && seg[2] == "users" {
-			p.scope, p.user, at = namespace.ScopeUser, seg[3], 4
-			p.level = levelUser
+		p.scope, p.level = namespace.ScopeGroup, levelGroup
+		p.group, rest, more = strings.Cut(rest, "/")
+		if below, ok := strings.CutPrefix(rest, "users/"); more && ok {
+			p.scope, p.level = namespace.ScopeUser, levelUser
+			p.user, rest, more = strings.Cut(below, "/")
 		}
 	default:
 		return p
 	}
-	if len(seg) == at {
+	if !more {
 		return p
 	}
-	r, ok := namespace.Default.Reserved(p.scope, seg[at])
+	name, sub, below := strings.Cut(rest, "/")
+	r, ok := namespace.Default.Reserved(p.scope, name)
 	p.level = levelInside
 	if !ok {
 		return p
 	}
-	p.reserved, p.sub = r, seg[at+1:]
-	if len(p.sub) == 0 {
+	p.reserved, p.sub = r, sub
+	if !below {
 		p.level = levelReserved
 		if r.Key == "GRP_USERS" {
 			p.level = levelUsers
@@ -88,11 +93,11 @@ func (p place) child(name string) place {
 	if p.path == "" {
 		return placeOf(name)
 	}
-	return placeOf(p.path + "/" + name)
+	return readPlace(p.shown + "/" + name)
 }
 
 func (p place) target() Target {
-	return Target{Path: "/aios/" + p.path, Scope: p.scope, Group: p.group, User: p.user, Reserved: p.reserved.Key, Sub: strings.Join(p.sub, "/")}
+	return Target{Path: p.shown, Scope: p.scope, Group: p.group, User: p.user, Reserved: p.reserved.Key, Sub: p.sub}
 }
 
 // closed tells whether the names directly below are fixed by the layout.
@@ -157,7 +162,7 @@ func (t *tree) mayChange(c Caller, p place) (code string, err error) {
 // ownAgentPlace tells whether a place lies in the directory of the agent that
 // asks: g:agent in groups/g/agents, g:user:agent in the user's agents.
 func (t *tree) ownAgentPlace(c Caller, p place) bool {
-	if len(p.sub) == 0 {
+	if p.sub == "" {
 		return false
 	}
 	home := c.Subject.Home()
@@ -306,7 +311,7 @@ func (t *tree) ensureAgent(ctx context.Context, s identity.Subject, uid, gid uin
 	p := placeOf(home)
 	t.usersMu.Lock()
 	defer t.usersMu.Unlock()
-	if s.Kind != identity.AIAgent || len(p.sub) == 0 || t.users[s.ID] || t.o.ReadOnly {
+	if s.Kind != identity.AIAgent || p.sub == "" || t.users[s.ID] || t.o.ReadOnly {
 		return nil
 	}
 	scope := objects.Scope{Kind: objects.ScopeGroup, Group: p.group}

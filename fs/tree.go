@@ -126,12 +126,26 @@ type call struct {
 
 // call resolves the caller of a request.
 func (t *tree) call(cancel <-chan struct{}, h *fuse.InHeader) (*call, error) {
-	c, err := t.callers.of(h)
+	resolve := t.callers.of
+	if t.plain(h.NodeId) {
+		resolve = t.callers.subject
+	}
+	c, err := resolve(h)
 	if err == nil && t.o.Recovery && c.Subject.IsAI {
 		err = fmt.Errorf("no agent has a part in recovery: %w", ErrDenied)
 		t.denied.add(c, OpAccess, Target{Path: "/aios"}, "L5StartProhibitedInRecovery", err.Error())
 	}
 	return &call{Context: &fuse.Context{Caller: h.Caller, Cancel: cancel}, Caller: c, t: t}, err
+}
+
+// plain tells whether an inode lies inside the stored tree, where nothing is
+// decided by more than the kernel's ids.
+func (t *tree) plain(id uint64) bool {
+	if isVirtual(id) {
+		return false
+	}
+	p, err := t.place(id)
+	return err == nil && p.level == levelInside
 }
 
 // settled is the context of work that is not given up half-way: any signal

@@ -129,22 +129,31 @@ func (s *Store) PathOf(ino Ino) (string, error) {
 }
 
 func (s *Store) pathOf(ino Ino) (string, error) {
-	var parts []string
-	for ino != RootIno {
-		n, err := s.node(ino)
-		if err != nil {
-			return "", err
-		}
-		if n.nlink == 0 || len(parts) > 100_000 {
-			return "", ErrNotFound
-		}
-		parts = append(parts, n.name)
-		ino = n.parent
+	if ino == RootIno {
+		return "", nil
 	}
-	for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
-		parts[i], parts[j] = parts[j], parts[i]
+	n, err := s.node(ino)
+	switch {
+	case err != nil:
+		return "", err
+	case n.nlink == 0:
+		return "", ErrNotFound
+	case n.path != "" && n.moves == s.moves:
+		return n.path, nil
 	}
-	return strings.Join(parts, "/"), nil
+	path, err := s.pathOf(n.parent)
+	if err != nil {
+		return "", err
+	}
+	if path == "" {
+		path = n.name
+	} else {
+		path += "/" + n.name
+	}
+	if isDir(n.mode) { // every request asks for its directory's
+		n.path, n.moves = path, s.moves
+	}
+	return path, nil
 }
 
 // PathsOf gives all paths of an object; a retired one has none.

@@ -33,6 +33,22 @@ func (s *Store) Ref(ino Ino) {
 	}
 }
 
+// Held gives the attributes of a directory's entries and a hold of each, as Ref does. An
+// entry that has gone since it was listed has the inode number 0 and no hold.
+func (s *Store) Held(entries []DirEntry, attrs []Attr) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, e := range entries {
+		n, err := s.node(e.Ino)
+		if err != nil || n.nlink == 0 {
+			attrs[i] = Attr{}
+			continue
+		}
+		n.refs++
+		attrs[i] = s.attrOf(n)
+	}
+}
+
 // Forget is described at Ref.
 func (s *Store) Forget(ino Ino, n uint64) {
 	s.mu.Lock()

@@ -165,6 +165,9 @@ func (s *Store) rebind(n *node, dir Ino, name string, newDir Ino, newName string
 	}
 	if n.parent == dir && n.name == name {
 		n.parent, n.name = newDir, newName
+		if isDir(n.mode) {
+			s.moves++
+		}
 		if o, err := s.editObject(n.object); err == nil && o.name != newName {
 			o.name = newName
 		}

@@ -147,7 +147,7 @@ func (s *Store) exhume(rec *inode, p *node, name string) *node {
 	n.orphan = true
 	s.unorphan(n)
 	s.touch(n)
-	n.nlink, n.parent, n.name, n.ctime = 1, p.ino, name, s.o.Now()
+	n.nlink, n.parent, n.name, n.ctime, n.path = 1, p.ino, name, s.o.Now(), ""
 	if isDir(n.mode) {
 		// The kernel may have the removed directory marked as dead: it is another one now.
 		n.nlink, n.gen = 2, n.gen+1

@@ -61,6 +61,8 @@ type node struct {
 	orphan  bool          // an epoch may hold that it lives without a name
 	// orphanOld says that one before the open one may, although that has a note, too.
 	orphanOld bool
+	path      string // of a directory, good while moves is Store.moves
+	moves     uint64
 
 	io         sync.RWMutex
 	draft      *blob.Draft
@@ -85,6 +87,7 @@ type Store struct {
 	nodes      map[Ino]*node
 	idle       *list.List // evictable nodes, most recently used first
 	names      nameCache
+	moves      uint64    // counts what may change paths of directories, from 1
 	missed     recentKey // the name that was looked for last and is not there, until anything is bound
 	objs       map[ID]*object
 	open       *overlay
@@ -159,7 +162,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), objs: map[ID]*object{},
+	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), moves: 1, objs: map[ID]*object{},
 		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, drafts: map[*node]bool{}, stop: make(chan struct{})}
 	s.quiet = sync.NewCond(&s.mu)
 	s.view = db.View()

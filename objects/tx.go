@@ -370,6 +370,7 @@ func (s *Store) abort() {
 		s.names.drop(dir)
 	}
 	s.missed = recentKey{}
+	s.moves++
 	for n := range s.open.made {
 		s.names.drop(n.ino)
 		if n.element != nil {

@@ -354,6 +354,7 @@ func (s *Store) undoInode(u undo) error {
 	}
 	s.touch(n)
 	n.inode = *rec
+	s.moves++
 	s.open.change.Inos = append(s.open.change.Inos, ino)
 	return nil
 }
