@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"sort"
-	"sync"
 
 	"github.com/ai-os-dot-net/aios/objects/internal/blob"
 	"github.com/ai-os-dot-net/aios/objects/internal/kv"
@@ -24,51 +22,6 @@ type content interface {
 type memContent struct{ *bytes.Reader }
 
 func (memContent) Close() error { return nil }
-
-// chunkContent reads a version that lies in packs, a chunk at a time.
-type chunkContent struct {
-	s     *Store
-	refs  []chunkRef
-	ends  []int64
-	size  int64
-	mu    sync.Mutex
-	at    int // the chunk that is kept
-	chunk []byte
-}
-
-func (c *chunkContent) Size() int64  { return c.size }
-func (c *chunkContent) Close() error { return nil }
-
-func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
-	done := 0
-	for done < len(p) {
-		pos := off + int64(done)
-		if pos >= c.size {
-			return done, io.EOF
-		}
-		i := sort.Search(len(c.ends), func(i int) bool { return c.ends[i] > pos })
-		b, err := c.load(i)
-		if err != nil {
-			return done, err
-		}
-		done += copy(p[done:], b[pos-(c.ends[i]-int64(len(b))):])
-	}
-	return done, nil
-}
-
-func (c *chunkContent) load(i int) ([]byte, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.chunk != nil && c.at == i {
-		return c.chunk, nil
-	}
-	b, err := c.s.chunk(c.refs[i].hash)
-	if err != nil {
-		return nil, err
-	}
-	c.at, c.chunk = i, b
-	return b, nil
-}
 
 // chunk reads a chunk from its pack.
 func (s *Store) chunk(h blob.Hash) ([]byte, error) {
@@ -125,7 +78,7 @@ func (s *Store) openVersion(v *version) (content, error) {
 			return nil, err
 		}
 	}
-	c := &chunkContent{s: s, refs: v.chunks, size: v.size}
+	c := &chunkContent{s: s, version: v.id, refs: v.chunks, size: v.size}
 	var end int64
 	for _, r := range v.chunks {
 		end += int64(r.size)

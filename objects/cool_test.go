@@ -14,7 +14,7 @@ import (
 )
 
 // hotFiles counts the plain files that hold whole versions.
-func hotFiles(t *testing.T, s *Store) int {
+func hotFiles(t testing.TB, s *Store) int {
 	t.Helper()
 	l, err := s.blobs.HotLRU()
 	if err != nil {
@@ -23,7 +23,7 @@ func hotFiles(t *testing.T, s *Store) int {
 	return len(l)
 }
 
-func eventually(t *testing.T, what string, fn func() bool) {
+func eventually(t testing.TB, what string, fn func() bool) {
 	t.Helper()
 	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if fn() {

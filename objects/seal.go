@@ -18,6 +18,7 @@ import (
 type sealer struct {
 	mu    sync.Mutex
 	queue []*version
+	heat  []ID // versions that were read from packs wholly
 	cool  []ID // versions to pack if they are superseded
 	wake  chan struct{}
 	moves map[ID]ID // versions that were absorbed by another object meanwhile
@@ -76,6 +77,11 @@ func (s *Store) sealLoop() {
 			}
 			if err := s.sealAll(); err != nil {
 				s.o.Logger.Error("a version could not be sealed", "error", err)
+			}
+		}
+		for id := s.seal.takeHeat(); !id.IsZero(); id = s.seal.takeHeat() {
+			if err := s.heatVersion(id); err != nil {
+				s.o.Logger.Error("a version stays in packs", "version", id, "error", err)
 			}
 		}
 	}

@@ -109,6 +109,7 @@ type Store struct {
 	subs   subscribers
 	seal   sealer
 	lends  lends
+	chunks chunkCache
 
 	stop   chan struct{}
 	workMu sync.Mutex
@@ -169,6 +170,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.outbox.init()
 	s.seal.init()
 	s.lends.init()
+	s.chunks.init(s.chunk)
 	if err := s.start(ctx); err != nil {
 		s.view.Close()
 		return nil, errors.Join(err, blobs.Close(), db.Close())
@@ -263,6 +265,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.workMu.Unlock()
+	s.chunks.close()
 	var err error
 	if !s.o.ReadOnly {
 		close(s.stop)

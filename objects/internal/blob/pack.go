@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"sync"
 
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
 	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers "fastcdc"
@@ -163,6 +164,10 @@ func (s *Store) reader(id uint64) (f *os.File, done func(), err error) {
 	return f, func() {}, nil
 }
 
+// frames are buffers for compressed frames, which live until they are decoded: fresh
+// memory costs more than decoding does.
+var frames = sync.Pool{New: func() any { return new([]byte) }}
+
 // ReadChunk reads a chunk back and checks it against its hash; ErrIntegrity names
 // the pack and the place.
 func (s *Store) ReadChunk(ctx context.Context, h Hash, l Location) ([]byte, error) {
@@ -174,7 +179,18 @@ func (s *Store) ReadChunk(ctx context.Context, h Hash, l Location) ([]byte, erro
 		return nil, fmt.Errorf("read chunk %s: %w", h, err)
 	}
 	defer done()
-	buf := make([]byte, frameHeader+int(l.Stored))
+	n := frameHeader + int(l.Stored)
+	var buf []byte
+	if l.Codec == codecPlain {
+		buf = make([]byte, n) // it is what the caller gets
+	} else {
+		spare := frames.Get().(*[]byte)
+		defer frames.Put(spare)
+		if cap(*spare) < n {
+			*spare = make([]byte, max(n, 512<<10))
+		}
+		buf = (*spare)[:n]
+	}
 	if _, err := f.ReadAt(buf, int64(l.Offset)); err != nil {
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
 			return nil, fmt.Errorf("%w: pack %x ends before byte %d", ErrIntegrity, l.Pack, int64(l.Offset)+int64(len(buf)))
