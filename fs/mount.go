@@ -67,6 +67,11 @@ func Mount(ctx context.Context, o Options) (*Server, error) {
 		return nil, errors.Join(fmt.Errorf("mount %s: %w", o.Mountpoint, err), s.Unmount())
 	}
 	t.startPassing(tr)
+	if os.Geteuid() == 0 {
+		if err := raiseReadAhead(o.Mountpoint); err != nil {
+			t.log.Debug("the kernel's read-ahead stays as it is", "error", err)
+		}
+	}
 	return s, nil
 }
 

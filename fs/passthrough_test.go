@@ -565,3 +565,96 @@ func (r *rig) versions2(name string) []objects.Version {
 	r.wait(func() bool { vs := r.versionsNow(name); return len(vs) > 0 })
 	return r.versionsNow(name)
 }
+
+// Holes are where they were left, also once the version is sealed; du counts none of them.
+// What shifts content is refused by the kernel, before any FUSE file system is asked.
+func TestHolesSurviveSealing(t *testing.T) {
+	r := newRig(t, nil)
+	p := r.shared("sparse")
+	f := open(t, p, os.O_RDWR|os.O_CREATE)
+	const size = 1 << 30
+	pwrite(t, f, []byte("start"), 0)
+	pwrite(t, f, []byte("middle"), 512<<20)
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range []uint32{unix.FALLOC_FL_COLLAPSE_RANGE, unix.FALLOC_FL_INSERT_RANGE} {
+		if err := unix.Fallocate(int(f.Fd()), mode, 0, 4096); err != unix.EOPNOTSUPP {
+			t.Errorf("fallocate %#x: %v", mode, err)
+		}
+	}
+	f.Close()
+	check := func(when string) {
+		t.Helper()
+		f := open(t, p, os.O_RDONLY)
+		defer f.Close()
+		for _, x := range []struct {
+			whence    int
+			off, want int64
+		}{{unix.SEEK_HOLE, 0, 4096}, {unix.SEEK_DATA, 4096, 512 << 20}, {unix.SEEK_HOLE, 512 << 20, 512<<20 + 4096}, {unix.SEEK_HOLE, 100 << 20, 100 << 20}} {
+			if got, err := unix.Seek(int(f.Fd()), x.off, x.whence); err != nil || got != x.want {
+				t.Errorf("%s: seek %d from %d: %d, %v; want %d", when, x.whence, x.off, got, err, x.want)
+			}
+		}
+		if _, err := unix.Seek(int(f.Fd()), 600<<20, unix.SEEK_DATA); err != unix.ENXIO {
+			t.Errorf("%s: data after the last: %v", when, err)
+		}
+		if st, err := f.Stat(); err != nil || st.Size() != size || st.Sys().(*syscall.Stat_t).Blocks > 64 {
+			t.Errorf("%s: %d bytes in %d blocks, %v", when, st.Size(), st.Sys().(*syscall.Stat_t).Blocks, err)
+		}
+		if got := pread(t, f, 6, 512<<20); string(got) != "middle" {
+			t.Errorf("%s: it reads %q", when, got)
+		}
+	}
+	check("closed")
+	r.settle()
+	r.sync()
+	r.wait(func() bool { return r.versionsNow(p)[0].Hash != "" })
+	check("sealed")
+}
+
+// O_DIRECT, O_SYNC and the flags of pwritev2 do what they say.
+func TestDirectAndSyncWrites(t *testing.T) {
+	for _, off := range []bool{false, true} {
+		r := newRig(t, func(o *Options) { o.NoPassthrough = off })
+		p := r.shared("f")
+		want := r.big(p, 1<<20)
+		page, err := unix.Mmap(-1, 0, 8192, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Munmap(page)
+		copy(page, bytes.Repeat([]byte("direct"), 2000))
+		d := open(t, p, os.O_RDWR|unix.O_DIRECT)
+		if _, err := d.WriteAt(page, 65536); err != nil {
+			t.Fatal(err)
+		}
+		copy(want[65536:], page)
+		same(t, "direct, read elsewhere", []byte(get(t, p)), want)
+		if _, err := d.ReadAt(page, 131072); err != nil {
+			t.Fatal(err)
+		}
+		same(t, "direct read", page, want[131072:131072+8192])
+		m, err := unix.Mmap(int(d.Fd()), 0, 8192, unix.PROT_READ, unix.MAP_SHARED)
+		if err != nil {
+			t.Errorf("a direct handle cannot be mapped: %v", err)
+		} else {
+			same(t, "mapped", m, want[:8192])
+			unix.Munmap(m)
+		}
+		d.Close()
+		s := open(t, p, os.O_WRONLY|unix.O_SYNC)
+		pwrite(t, s, []byte("sync"), 7)
+		copy(want[7:], "sync")
+		if _, err := unix.Pwritev2(int(s.Fd()), [][]byte{[]byte("dsync")}, 20, unix.RWF_DSYNC); err != nil {
+			t.Error(err)
+		}
+		copy(want[20:], "dsync")
+		if _, err := unix.Pwritev2(int(s.Fd()), [][]byte{[]byte("tail")}, 0, unix.RWF_APPEND); err != nil {
+			t.Error(err)
+		}
+		want = append(want, "tail"...)
+		s.Close()
+		same(t, "in the end", []byte(get(t, p)), want)
+	}
+}

@@ -386,25 +386,37 @@ func (d *Draft) segment(pos, size int64) (data bool, until int64, err error) {
 	}
 	switch {
 	case in:
-		next, err := unix.Seek(int(d.file.Fd()), pos, unix.SEEK_DATA)
-		if errors.Is(err, unix.ENXIO) || err == nil && next >= until {
-			return false, until, nil
-		}
-		if err != nil {
-			return false, 0, err
-		}
-		if next > pos {
-			return false, next, nil
-		}
-		hole, err := unix.Seek(int(d.file.Fd()), pos, unix.SEEK_HOLE)
-		if err != nil {
-			return false, 0, err
-		}
-		return true, min(hole, until), nil
+		return HostSegment(d.file, pos, until)
 	case pos < d.baseLen:
-		return true, min(until, d.baseLen), nil
+		until = min(until, d.baseLen)
+		if h, ok := d.base.(Hosted); ok {
+			f, done := h.Host()
+			defer done()
+			return HostSegment(f, pos, until)
+		}
+		return true, until, nil
 	}
 	return false, until, nil
+}
+
+// HostSegment says whether data or a hole lies at pos of a host file, and where that ends,
+// at until at the latest.
+func HostSegment(f *os.File, pos, until int64) (data bool, end int64, err error) {
+	next, err := unix.Seek(int(f.Fd()), pos, unix.SEEK_DATA)
+	if errors.Is(err, unix.ENXIO) || err == nil && next >= until {
+		return false, until, nil
+	}
+	if err != nil {
+		return false, 0, err
+	}
+	if next > pos {
+		return false, next, nil
+	}
+	hole, err := unix.Seek(int(f.Fd()), pos, unix.SEEK_HOLE)
+	if err != nil {
+		return false, 0, err
+	}
+	return true, min(hole, until), nil
 }
 
 // Memory gives a copy of the content when the draft lives in memory.
