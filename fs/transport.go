@@ -13,12 +13,12 @@ import (
 // What may carry the kernel's requests (Options.Transport).
 const (
 	// TransportLoop is a request loop of our own: one reader that answers in
-	// line, about twice as fast as go-fuse's server (limits.md §5).
+	// line, for half of the CPU time that go-fuse's server takes.
 	TransportLoop = "loop"
 	// TransportGoFuse is go-fuse's server.
 	TransportGoFuse = "go-fuse"
 	// TransportDefault is what is used when nothing is said.
-	TransportDefault = TransportGoFuse
+	TransportDefault = TransportLoop
 )
 
 // transport carries requests from the kernel and notices to it. Notices must

@@ -2,11 +2,9 @@ package loop
 
 import (
 	"syscall"
-	"time"
 	"unsafe"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
-	"golang.org/x/sys/unix"
 )
 
 // rawMax is up to how many bytes a reply is written by a raw system call. The
@@ -23,6 +21,7 @@ func readDevice(fd int, b []byte) (int, syscall.Errno) {
 // send writes the reply to the worker's request.
 func (w *worker) send(st fuse.Status) {
 	r := &w.r
+	w.l.replies.Add(1)
 	if st != fuse.OK {
 		r.outLen, r.bytes = 0, nil
 	}
@@ -64,11 +63,4 @@ func (w *worker) write(n int, more []byte) syscall.Errno {
 	}
 	w.iov[1].Base = nil
 	return errno
-}
-
-// sleep is time.Sleep with the kernel's precision: the runtime's own waits for
-// whole milliseconds when nothing else runs.
-func sleep(d time.Duration) {
-	ts := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&ts, nil) // a signal only makes it shorter
 }
