@@ -307,6 +307,7 @@ func TestEvidence93_CopyVerifies(t *testing.T) {
 
 // A simulated action leaves evidence that says so, and changes nothing.
 func TestEvidence33_SimulationIsMarked(t *testing.T) {
+	t.Log("proves: evidence-33")
 	p := newPeople(t)
 	p.ok(aliceUID, "echo keep > $M/self/home/k")
 	doc := "schema: aios.intent.v1alpha1\nreason: try\nmode: SIMULATE\nactions:\n  - id: w\n    action: aiosfs.object.write\n    target: {path: k}\n    params: {content: other}\n  - id: n\n    action: aiosfs.object.mkdir\n    target: {path: new}\n"
@@ -322,6 +323,24 @@ func TestEvidence33_SimulationIsMarked(t *testing.T) {
 	_, out, _ := run(t, p.bin, "log", "--mount", p.dir)
 	if strings.Contains(out, "EXECUTION_STARTED") {
 		t.Errorf("the log shows a simulated execution by default: %s", out)
+	}
+	if _, out, _ := run(t, p.bin, "log", "--mount", p.dir, "--simulated"); !strings.Contains(out, "EXECUTION_STARTED") {
+		t.Errorf("asked for them, the log does not show them: %s", out)
+	}
+	find := func(where string) string {
+		return p.ok(aliceUID, p.bin+` find --mount $M --json 'from evidence where record_type = "EXECUTION_STARTED"`+where+"'")
+	}
+	if out := find(""); strings.Contains(out, "evr_") {
+		t.Errorf("a query gives what was simulated: %s", out)
+	}
+	if out := find(" and simulated = true"); !strings.Contains(out, "evr_") {
+		t.Errorf("asked for it, a query does not give what was simulated: %s", out)
+	}
+	if s := p.drop(aliceUID, "real", "write \"x\" to real.md"); s != "SUCCEEDED" {
+		t.Fatal(s)
+	}
+	if out := find(""); strings.Count(out, `"receipt_id"`) != 1 {
+		t.Errorf("one real execution, and a query gives: %s", out)
 	}
 	for _, l := range strings.Fields(p.ok(aliceUID, "ls $M/intents/sim.d/evidence")) {
 		if rec := p.ok(aliceUID, "cat $M/intents/sim.d/evidence/"+l); !strings.Contains(rec, `"simulated":true`) {

@@ -104,7 +104,7 @@ var (
 
 // The 18 steps as a person at a shell, on a fresh mount (filesystem.md §15).
 func TestF90_GoldenPathAtAShell(t *testing.T) {
-	t.Log("proves: F-90")
+	t.Log("proves: F-90 C-50 actions-40")
 	p := newPeople(t)
 	if mi, err := os.ReadFile("/proc/self/mountinfo"); err != nil || !strings.Contains(string(mi), p.dir+" rw") || !strings.Contains(string(mi), "fuse.aios") {
 		t.Errorf("not in mountinfo: %v", err)
@@ -135,8 +135,12 @@ func TestF90_GoldenPathAtAShell(t *testing.T) {
 	}
 	// One correlation for all of them, and it is the envelope's.
 	ids := strings.Fields(p.ok(aliceUID, `cat $M/intents/hike.d/evidence/* | grep -o 'corr_[0-9A-Z]*' | sort -u`))
-	if len(ids) != 1 {
-		t.Errorf("correlations: %v", ids)
+	if len(ids) != 1 || !strings.Contains(p.ok(aliceUID, "cat $M/intents/hike.d/intent.json"), ids[0]) {
+		t.Fatalf("correlations: %v", ids)
+	}
+	// By it, a path gives the same records as the run does.
+	if of, by := p.ok(aliceUID, "cat $M/intents/hike.d/evidence/* | sort"), p.ok(aliceUID, "cat $M/evidence/by-correlation/"+ids[0]+"/* | sort"); of != by {
+		t.Errorf("by-correlation/%s:\n%s\nthe run has\n%s", ids[0], by, of)
 	}
 	object := p.ok(aliceUID, `getfattr --only-values -n user.aios.object_id $M/self/home/journal/2026-05-11.md 2>/dev/null || python3 -c 'import os,sys; print(os.getxattr(sys.argv[1],"user.aios.object_id").decode())' $M/self/home/journal/2026-05-11.md`)
 	if meta := p.ok(aliceUID, "cat $M/objects/"+object+"/meta.json; cat $M/objects/"+object+"/content; ls $M/objects/"+object+"/versions"); !strings.Contains(meta, "I went hiking today.") || !strings.Contains(meta, "ver_") {

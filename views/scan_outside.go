@@ -12,7 +12,7 @@ import (
 // counts as looked at, and that is all.
 type EvidenceRow struct {
 	ID, Type, Subject, Action, Group string
-	IsAI, Hidden                     bool
+	IsAI, Hidden, Simulated          bool
 	Seq                              uint64
 	At                               time.Time
 }
@@ -22,6 +22,7 @@ type EvidenceFilter struct {
 	Types           []string
 	Action, Subject string
 	Until           time.Time // exclusive
+	Simulated       bool      // what simulations recorded too
 }
 
 // ActionRow is an action of an intent that the caller may see.
@@ -37,6 +38,9 @@ func (e *execution) evidence(ctx context.Context) error {
 		f.Until = e.asOf.Add(time.Nanosecond)
 	}
 	for _, p := range e.q.Where {
+		// A simulation is no part of what happened (evidence.md §3): who wants its records
+		// asks for them.
+		f.Simulated = f.Simulated || p.Field == "simulated"
 		if p.Op != dsl.Eq && (p.Op != dsl.In || p.Field != "record_type") {
 			continue
 		}
@@ -61,7 +65,7 @@ func (e *execution) evidence(ctx context.Context) error {
 		}
 		r := &Row{ID: x.ID, Mtime: x.At, Link: "evidence/records/" + x.At.UTC().Format("2006/01/02/15") + "/" + x.ID + ".json"}
 		r.fields = bySubject(x.Subject, map[string]any{"receipt_id": x.ID, "actor": x.Subject, "action_id": x.Action, "category": x.Type, "record_type": x.Type,
-			"occurred_at": x.At, "recorded_at": x.At, "seq": float64(x.Seq), "subject.is_ai": x.IsAI})
+			"occurred_at": x.At, "recorded_at": x.At, "seq": float64(x.Seq), "simulated": x.Simulated, "subject.is_ai": x.IsAI})
 		if x.Action != "" {
 			r.edges = []Edge{{x.ID, x.Action, "of"}}
 		}

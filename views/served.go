@@ -24,7 +24,7 @@ var more = map[string][]string{
 	"objects":      {"mtime", "content_hash", "comment", "rating", "score"},
 	"conflicts":    {"resolved_at", "resolved_by_subject"},
 	"transactions": {"subject.canonical_subject_id", "subject.primary_group_id"},
-	"evidence":     {"recorded_at", "category", "subject.canonical_subject_id", "subject.primary_group_id", "subject.is_ai"},
+	"evidence":     {"simulated", "recorded_at", "category", "subject.canonical_subject_id", "subject.primary_group_id", "subject.is_ai"},
 	"actions":      {"correlation_id", "intent_id", "subject.canonical_subject_id", "subject.primary_group_id", "subject.is_ai"},
 }
 

@@ -14,7 +14,7 @@ import (
 // records are the log's records, for queries: what the caller may not read in evidence/
 // he does not find either.
 func (e evidenceSide) records(ctx context.Context, c views.Caller, f views.EvidenceFilter, fn func(views.EvidenceRow) error) error {
-	q := evidence.Query{ActionID: f.Action, Subject: f.Subject, Until: f.Until, IncludeSimulated: true}
+	q := evidence.Query{ActionID: f.Action, Subject: f.Subject, Until: f.Until, IncludeSimulated: f.Simulated}
 	for _, name := range f.Types {
 		t, err := record.Parse(name)
 		if err != nil {
@@ -30,7 +30,7 @@ func (e evidenceSide) records(ctx context.Context, c views.Caller, f views.Evide
 		if err != nil {
 			return err
 		}
-		err = fn(views.EvidenceRow{ID: r.ID, Type: r.Type.String(), Subject: r.Subject, Action: r.ActionID, Group: r.GroupID, IsAI: r.SubjectIsAI, Seq: r.Seq, At: r.RecordedAt, Hidden: !e.MayRead(who, shown(r))})
+		err = fn(views.EvidenceRow{ID: r.ID, Type: r.Type.String(), Subject: r.Subject, Action: r.ActionID, Group: r.GroupID, IsAI: r.SubjectIsAI, Simulated: r.Simulated, Seq: r.Seq, At: r.RecordedAt, Hidden: !e.MayRead(who, shown(r))})
 		if err != nil {
 			return err
 		}

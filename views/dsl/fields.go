@@ -73,7 +73,7 @@ var sources = map[string]map[string]field{
 	"conflicts": {"conflict_id": text(), "object_id": text(), "pointer_id": text(), "status": one(), "detected_at": when(),
 		"resolved_at": when(), "resolved_by_subject": text()},
 	"evidence": {"receipt_id": text(), "actor": text(), "action_id": text(), "category": one(), "occurred_at": when(),
-		"record_type": one(), "recorded_at": when(), "seq": number()},
+		"record_type": one(), "recorded_at": when(), "seq": number(), "simulated": {typ: Bool, ops: []Op{Eq, Ne, In}}},
 	// Ours: the reference has no such source, and boxes of actions need one.
 	"actions": {"action_id": text(), "action": text(), "state": one(), "phase": one(), "subject": text(), "path": text(), "submitted_at": when(), "updated_at": when(),
 		"run_id": text(), "intent_id": text(), "correlation_id": text(), "mode": one()},
