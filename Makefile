@@ -48,7 +48,7 @@ test-long: need-test build
 
 # The packages as they are; of the tests through a mount those named here, with daemons
 # that are built with the detector (see mnt-tests/main_test.go).
-RACE_MOUNT = TestF90_|TestF91_|TestKilledDaemon|TestHundredScripts|TestActions25_|TestViewsFollow|TestSpoolTakesWhat|TestPolicyBundle|TestTwoPeople
+RACE_MOUNT = TestF90_|TestF91_|TestHundredScripts|TestActions25_|TestViewsFollow|TestSpoolTakesWhat|TestPolicyBundle|TestTwoPeopleApprove
 
 race: need-test
 	$(GO) test -race -short -timeout 40m $$($(GO) list ./... | grep -v /mnt-tests$$)

@@ -147,3 +147,50 @@ func (p *people) onlyItsOwn(pids, hashes []string) {
 		p.t.Errorf("%d programs were looked at", git)
 	}
 }
+
+// However much agents ask for, half of the workers is not theirs: counted among the
+// machine's processes, two of an agent's four clones run, and a human's runs beside them.
+func TestActions95_AgentsHoldHalf(t *testing.T) {
+	t.Log("proves: actions-95")
+	p := newPeople(t)
+	p.agent(t)
+	p.rules(map[string]string{"clones": "rule_id: clones\neffect: allow\npriority: 900\nsubjects: [\"class:ai\"]\nactions: [repo.clone]\n" +
+		"approval: {required: true, approval_scope: exact_request_hash, ttl_seconds: 600, approver_classes: [human]}\n"})
+	addr := silence(t)
+	clone := func(uid int, name string) {
+		hash := p.asking(uid, name, intent("r", fmt.Sprintf("id: a\naction: repo.clone\ntarget: {path: /aios/groups/local/shared/%s}\nparams: {url: 'git://%s/%s'}", name, addr, name)))
+		if err := p.give(bobUID, "grant "+hash); err != nil {
+			t.Fatal(err)
+		}
+	}
+	agents := []string{"ai0", "ai1", "ai2", "ai3"}
+	for _, name := range agents {
+		clone(agentUID, name)
+	}
+	running := func() (ais, humans int) {
+		for _, name := range append(slices.Clone(agents), "hers") {
+			switch n := len(speaking("git://" + addr + "/" + name)); {
+			case n > 0 && name == "hers":
+				humans++
+			case n > 0:
+				ais++
+			}
+		}
+		return ais, humans
+	}
+	until(t, "two of the agent's run", func() bool { ais, _ := running(); return ais >= 2 })
+	clone(aliceUID, "hers")
+	until(t, "the human's runs", func() bool { _, humans := running(); return humans == 1 })
+	for range 40 {
+		if ais, humans := running(); ais != 2 || humans != 1 {
+			t.Fatalf("%d of the agent's run and %d of the human's", ais, humans)
+		}
+	}
+	states := map[string]int{}
+	for _, s := range strings.Fields(p.ok(agentUID, "cd $M/intents; cat ai0.d/state ai1.d/state ai2.d/state ai3.d/state")) {
+		states[s]++
+	}
+	if states["EXECUTING"] != 2 || states["QUEUED"] != 2 {
+		t.Errorf("the agent's are %v", states)
+	}
+}
