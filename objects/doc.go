@@ -18,6 +18,7 @@
 package objects
 
 import (
+	"bufio"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -70,7 +71,7 @@ var idPrefixes = map[byte]string{'o': "obj_", 'v': "ver_", 't': "txn_", 'p': "pt
 var idEntropy = struct {
 	sync.Mutex
 	m *ulid.MonotonicEntropy
-}{m: ulid.Monotonic(rand.Reader, 0)}
+}{m: ulid.Monotonic(bufio.NewReaderSize(rand.Reader, 1<<10), 0)} // one read of the system's for a hundred ids
 
 func newID(kind byte, now time.Time) ID {
 	idEntropy.Lock()

@@ -50,6 +50,7 @@ func (x *Index) drain() error {
 	inos, named, all, last, waiters := x.pending, x.named, x.all, x.last, x.waiters
 	x.pending, x.named, x.all, x.waiters = map[objects.Ino]bool{}, map[objects.Named]bool{}, false, nil
 	x.mu.Unlock()
+	x.awaited = len(waiters) > 0
 	err := x.apply(inos, named, all, last)
 	if err != nil {
 		// Kept for the next attempt.
@@ -65,6 +66,22 @@ func (x *Index) drain() error {
 		close(w)
 	}
 	return nil
+}
+
+// rest keeps the index from taking more than half of one processor from those whose files
+// it reads; who waits for it ends the rest.
+func (x *Index) rest(worked time.Duration) {
+	x.mu.Lock()
+	wanted := x.awaited || len(x.waiters) > 0
+	x.mu.Unlock()
+	if wanted {
+		return
+	}
+	select {
+	case <-x.stop:
+	case <-x.hurry:
+	case <-time.After(min(worked, maxRest)):
+	}
 }
 
 var errClosing = errors.New("closing")
@@ -105,6 +122,8 @@ func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, a
 		err := x.b.Batch(batch)
 		batch.Reset()
 		bytes = 0
+		x.rest(time.Since(began))
+		began = time.Now()
 		return err
 	}
 	for _, ino := range list {

@@ -44,6 +44,8 @@ const (
 	// gather is how long changes are collected before they are indexed: what lives
 	// shorter is never read, and a run of small epochs (an fsync each) is one batch.
 	gather = time.Second
+	// maxRest bounds a rest between two batches.
+	maxRest = 250 * time.Millisecond
 	// page is how many hits are asked for at a time.
 	page = 1000
 	// schema names the form of the documents; an index of another one is rebuilt.
@@ -76,8 +78,10 @@ type Index struct {
 	wake   chan struct{}
 	hurry  chan struct{} // somebody waits: gather no longer
 	done   sync.WaitGroup
-	// applied is the newest epoch that is in the index; only run's goroutine has it.
+	// applied is the newest epoch that is in the index, awaited whether somebody waits for
+	// what is being indexed; only run's goroutine has them.
 	applied time.Time
+	awaited bool
 
 	mu      sync.Mutex
 	pending map[objects.Ino]bool

@@ -229,7 +229,11 @@ func (d *Draft) writeLocked(p []byte, off int64) (int, error) {
 	if d.file == nil && d.base == nil && end <= MemoryLimit {
 		if int64(len(d.mem)) < end {
 			if int64(cap(d.mem)) < end {
-				grown := make([]byte, end, min(MemoryLimit, max(2*end, 512)))
+				room := max(end, 512) // most small files come in one write
+				if len(d.mem) > 0 {
+					room = min(MemoryLimit, 2*end)
+				}
+				grown := make([]byte, end, room)
 				copy(grown, d.mem)
 				d.mem = grown
 			} else {

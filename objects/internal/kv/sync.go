@@ -31,11 +31,25 @@ func (d *DB) Sync(ctx context.Context) error {
 		d.pending = &syncRound{done: make(chan struct{})}
 	}
 	r := d.pending
-	if !d.active {
-		d.active = true
-		go d.syncLoop()
+	lead := !d.active
+	if lead {
+		// Whoever comes first makes the pass itself: handing it to another goroutine and
+		// back costs a lone fsync two switches.
+		d.active, d.pending = true, nil
 	}
 	d.syncMu.Unlock()
+	if lead {
+		r.err = d.syncOnce()
+		close(r.done)
+		d.syncMu.Lock()
+		if d.pending == nil {
+			d.active = false
+		} else {
+			go d.syncLoop() // for those who came meanwhile
+		}
+		d.syncMu.Unlock()
+		return r.err
+	}
 	select {
 	case <-r.done:
 		return r.err
