@@ -55,16 +55,12 @@ func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if in.Mode&fuse.OPEN_KILL_SUIDGID != 0 && in.Flags&syscall.O_TRUNC != 0 {
 		t.dropSetID(c.Caller, objects.Ino(in.NodeId))
 	}
-	wasLarge := false
-	if in.Flags&syscall.O_TRUNC != 0 {
-		a, err := t.store.GetAttr(objects.Ino(in.NodeId))
-		wasLarge = err == nil && a.Size > largeFile
-	}
+	fresh := t.growsAfresh(c.Caller, in)
 	f, err := t.store.OpenFile(c.cred(), objects.Ino(in.NodeId), int(in.Flags))
 	if err != nil {
 		return status(err)
 	}
-	return status(t.admit(settled(c), &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}, wasLarge && t.lone(&c.Caller), out))
+	return status(t.admit(settled(c), &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}, fresh, out))
 }
 
 func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
@@ -119,7 +115,7 @@ func (t *tree) Create(cancel <-chan struct{}, in *fuse.CreateIn, name string, ou
 	if err != nil {
 		return status(err)
 	}
-	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.lone(&c.Caller), &out.OpenOut); err != nil {
+	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.lone(c.Caller, a.Ino), &out.OpenOut); err != nil {
 		return status(err)
 	}
 	t.entry(&a, &out.EntryOut)
@@ -170,7 +166,7 @@ func (t *tree) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Crea
 	if err != nil {
 		return status(err)
 	}
-	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.lone(&c.Caller), &out.OpenOut); err != nil {
+	if err := t.admit(settled(c), &handle{ino: uint64(a.Ino), flags: in.Flags, caller: c.Caller, file: f}, t.lone(c.Caller, a.Ino), &out.OpenOut); err != nil {
 		return status(err)
 	}
 	t.entry(&a, &out.EntryOut)

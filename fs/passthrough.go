@@ -41,7 +41,10 @@ type passing struct {
 	on     atomic.Bool
 	reason atomic.Value // string: why not
 
-	created atomic.Int64 // when a file was last created, in nanoseconds
+	lastMu  sync.Mutex
+	created time.Time   // when a file was last made
+	last    objects.Ino // which
+	alone   bool        // whether it was the only one then
 }
 
 // openMode is the mode of one inode; its lock is held while a handle is opened or closed.
@@ -117,19 +120,45 @@ func (p *passing) state() (on bool, why string) {
 // lone notes that a file is being made, and tells whether it is the only one for now. A
 // program that has a large file open is about to copy it: then sharing what is stored is
 // better than any way to write it again.
-func (t *tree) lone(c *Caller) bool {
-	now := time.Now().UnixNano()
-	if now-t.pass.created.Swap(now) <= int64(loneCreate) {
-		return false
+func (t *tree) lone(c Caller, ino objects.Ino) bool {
+	p := &t.pass
+	now := time.Now()
+	p.lastMu.Lock()
+	switch {
+	case p.last == ino && now.Sub(p.created) <= loneCreate: // made a moment ago, and opened again
+	default:
+		p.alone, p.last = now.Sub(p.created) > loneCreate, ino
 	}
+	p.created = now
+	alone := p.alone
+	p.lastMu.Unlock()
+	return alone && !t.copies(c)
+}
+
+func (t *tree) copies(c Caller) bool {
 	t.handles.mu.RLock()
 	defer t.handles.mu.RUnlock()
 	for _, h := range t.handles.m {
 		if h.file != nil && h.caller.PID == c.PID && !writes(h.flags) && h.file.Attr().Size > largeFile {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+// growsAfresh tells whether a file that is being opened is empty, or will be, and may well
+// become large: because it was, or because it is to be read and written (fio and databases
+// make their files first, and open them to work).
+func (t *tree) growsAfresh(c Caller, in *fuse.OpenIn) bool {
+	if !t.pass.on.Load() || !writes(in.Flags) {
+		return false
+	}
+	a, err := t.store.GetAttr(objects.Ino(in.NodeId))
+	if err != nil {
+		return false
+	}
+	grows := in.Flags&syscall.O_TRUNC != 0 && a.Size > largeFile || in.Flags&syscall.O_ACCMODE == syscall.O_RDWR && a.Size == 0
+	return grows && t.lone(c, a.Ino)
 }
 
 func (p *passing) take(ino uint64) *openMode {

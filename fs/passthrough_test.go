@@ -182,6 +182,33 @@ func TestPassthroughWritesAndReads(t *testing.T) {
 	same(t, "read", pread(t, rd, 4<<20, 0), b)
 }
 
+// fio and databases make their files first, and open them to work.
+func TestPassthroughOfAnEmptyFile(t *testing.T) {
+	r := passRig(t)
+	p := r.shared("db")
+	open(t, p, os.O_WRONLY|os.O_CREATE).Close()
+	r.settle()
+	f := open(t, p, os.O_RDWR|os.O_CREATE)
+	if r.passed(p) != 1 {
+		t.Error("a new file that is opened again is not passed through")
+	}
+	b := random(t, 200<<10)
+	pwrite(t, f, b, 0)
+	f.Close()
+	same(t, "it", []byte(get(t, p)), b)
+	// not each file of many
+	before := time.Now()
+	for i := range 10 {
+		p, began := r.shared("many"+strconv.Itoa(i)), time.Now()
+		f := open(t, p, os.O_RDWR|os.O_CREATE)
+		if i > 0 && time.Since(before) < loneCreate && r.passed(p) != 0 {
+			t.Errorf("file %d of many has a host file", i)
+		}
+		before = began
+		f.Close()
+	}
+}
+
 // A small file leaves no host file behind, though it began as one.
 func TestPassthroughSmallFilesEndInline(t *testing.T) {
 	r := passRig(t)
