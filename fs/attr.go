@@ -346,8 +346,12 @@ func withoutSetID(mode uint32, member bool) uint32 {
 func (t *tree) Access(<-chan struct{}, *fuse.AccessIn) fuse.Status { return fuse.ENOSYS }
 
 // StatFs gives the room of the disk below the store.
-func (t *tree) StatFs(_ <-chan struct{}, _ *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
-	s, err := t.store.StatFS()
+func (t *tree) StatFs(_ <-chan struct{}, h *fuse.InHeader, out *fuse.StatfsOut) fuse.Status {
+	ino := objects.RootIno
+	if !isVirtual(h.NodeId) {
+		ino = objects.Ino(h.NodeId)
+	}
+	s, err := t.store.StatFSAt(ino)
 	if err != nil {
 		return status(err)
 	}

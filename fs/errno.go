@@ -85,6 +85,7 @@ var errnoTable = []struct {
 	{objects.ErrPermission, syscall.EPERM},
 	{objects.ErrReadOnly, syscall.EROFS},
 	{objects.ErrNoSpace, syscall.ENOSPC},
+	{objects.ErrQuota, syscall.EDQUOT},
 	{objects.ErrNotSupported, syscall.EOPNOTSUPP},
 	{objects.ErrNameTooLong, syscall.ENAMETOOLONG},
 	{objects.ErrNoXattr, syscall.ENODATA},

@@ -73,6 +73,8 @@ func (t *tree) virtualXattr(cancel <-chan struct{}, h *fuse.InHeader, name strin
 
 func (t *tree) getXattr(ino objects.Ino, name string) ([]byte, error) {
 	switch {
+	case name == xattrQuota || name == xattrUsage:
+		return t.quotaXattr(ino, name)
 	case name == xattrTags:
 		o, err := t.object(ino)
 		if err != nil {
@@ -203,6 +205,8 @@ func (t *tree) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string
 		return status(t.setACL(c, in.NodeId, name, data))
 	case name == xattrTags:
 		return status(t.setTags(c, ino, string(data)))
+	case name == xattrQuota || name == xattrUsage:
+		return status(t.setQuota(c, ino, name, string(data)))
 	case name == xattrPrivacy:
 		o, err := t.object(ino)
 		if err != nil {
@@ -276,6 +280,9 @@ func (t *tree) RemoveXAttr(cancel <-chan struct{}, h *fuse.InHeader, name string
 			return status(err)
 		}
 		return status(t.setACL(c, h.NodeId, name, nil))
+	}
+	if name == xattrQuota || name == xattrUsage {
+		return status(t.setQuota(c, ino, name, ""))
 	}
 	if name == xattrTags {
 		if _, err := t.getXattr(ino, name); err != nil {

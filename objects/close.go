@@ -62,7 +62,8 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 	s.mu.Lock()
 	s.observe(n)
 	gone := n.nlink == 0
-	kept := gone && n.writes == n.buried && s.buriedHere(n)
+	// The kernel's own writes into a host file show in its times alone.
+	kept := gone && n.writes == n.buried && (n.pin == nil || n.mtime.Before(n.buriedAt)) && s.buriedHere(n)
 	s.mu.Unlock()
 	if gone && !kept {
 		return nil // a program's own scratch; the draft serves the readers that are left

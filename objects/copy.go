@@ -53,7 +53,7 @@ func (s *Store) share(c Cred, from *Handle, off int64, to *Handle, toOff int64, 
 	}
 	upto := min(v.size, off+length)
 	shared := false
-	err := s.change(c, to.n, func(d *blob.Draft) error {
+	err := s.change(c, to.n, upto, func(d *blob.Draft) error {
 		base := to.n.content
 		if off == 0 {
 			var err error

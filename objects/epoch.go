@@ -131,6 +131,7 @@ func (s *Store) close() *overlay {
 	if ov.empty() {
 		return nil
 	}
+	s.putUsage(ov)
 	ov.before, ov.nextIno = map[*node][]byte{}, s.nextIno
 	s.committing, s.open = ov, newOverlay()
 	return ov

@@ -3,6 +3,7 @@ package objects
 import (
 	"context"
 	"errors"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -27,7 +28,7 @@ type Handle struct {
 func (s *Store) Create(c Cred, parent Ino, name string, mode uint32, exclusive bool) (Attr, *Handle, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.place(parent, name)
+	p, err := s.placeNew(parent, name)
 	if err != nil {
 		return Attr{}, nil, err
 	}
@@ -186,8 +187,9 @@ func (s *Store) startDraft(n *node, d *blob.Draft) {
 	s.drafts[n] = true
 }
 
-// change runs fn on the file's draft and notes the change.
-func (s *Store) change(c Cred, n *node, fn func(*blob.Draft) error) error {
+// change runs fn on the file's draft and notes the change; end is where the file may end
+// then, atEnd+n for n bytes more than it has.
+func (s *Store) change(c Cred, n *node, end int64, fn func(*blob.Draft) error) error {
 	s.mu.Lock()
 	err := s.writable()
 	s.mu.Unlock()
@@ -201,6 +203,12 @@ func (s *Store) change(c Cred, n *node, fn func(*blob.Draft) error) error {
 	defer n.io.Unlock()
 	d, err := s.draftOf(n)
 	if err != nil {
+		return err
+	}
+	if end < 0 {
+		end = d.Size() + end - atEnd
+	}
+	if err := s.grow(n, end); err != nil {
 		return err
 	}
 	err = fn(d)
@@ -219,6 +227,7 @@ func (s *Store) change(c Cred, n *node, fn func(*blob.Draft) error) error {
 	}
 	n.size, n.blocks = d.Size(), d.Blocks()
 	n.lastCred = c
+	s.count(n)
 	s.mu.Unlock()
 	if errors.Is(err, unix.ENOSPC) {
 		return ErrNoSpace
@@ -226,13 +235,16 @@ func (s *Store) change(c Cred, n *node, fn func(*blob.Draft) error) error {
 	return err
 }
 
+// atEnd counts from the end of a file instead of its beginning.
+const atEnd = math.MinInt64
+
 // WriteAt writes all of p at off.
 func (h *Handle) WriteAt(c Cred, p []byte, off int64) (int, error) {
 	if !h.write {
 		return 0, ErrPermission
 	}
 	done := 0
-	err := h.s.change(c, h.n, func(d *blob.Draft) (err error) {
+	err := h.s.change(c, h.n, off+int64(len(p)), func(d *blob.Draft) (err error) {
 		done, err = d.WriteAt(p, off)
 		return err
 	})
@@ -244,7 +256,7 @@ func (h *Handle) Append(c Cred, p []byte) (int, error) {
 	if !h.write {
 		return 0, ErrPermission
 	}
-	err := h.s.change(c, h.n, func(d *blob.Draft) error {
+	err := h.s.change(c, h.n, atEnd+int64(len(p)), func(d *blob.Draft) error {
 		_, err := d.Append(p)
 		return err
 	})
@@ -277,7 +289,7 @@ func (s *Store) truncate(c Cred, ino Ino, size int64) error {
 	n.writers++
 	s.mu.Unlock()
 	h := &Handle{s: s, n: n, write: true}
-	err = s.change(c, n, func(d *blob.Draft) error { return d.Truncate(size) })
+	err = s.change(c, n, size, func(d *blob.Draft) error { return d.Truncate(size) })
 	return errors.Join(err, h.Close(context.Background()))
 }
 
@@ -291,7 +303,11 @@ func (h *Handle) Allocate(c Cred, mode uint32, off, length int64) error {
 		return ErrInvalid
 	}
 	keep := mode&unix.FALLOC_FL_KEEP_SIZE != 0
-	return h.s.change(c, h.n, func(d *blob.Draft) error {
+	end := off + length
+	if keep {
+		end = 0
+	}
+	return h.s.change(c, h.n, end, func(d *blob.Draft) error {
 		switch mode &^ unix.FALLOC_FL_KEEP_SIZE {
 		case 0:
 			return d.Reserve(off, length, keep)

@@ -17,6 +17,8 @@ type FsckReport struct {
 	Versions int      `json:"versions"`
 	Bytes    int64    `json:"bytes"`
 	Problems []string `json:"problems"`
+	// Repaired counts what Repair put right of them.
+	Repaired int `json:"repaired,omitempty"`
 }
 
 // Fsck reads the whole store as it is on disk: every name leads to an inode, every
@@ -29,7 +31,7 @@ func (s *Store) Fsck(ctx context.Context) (FsckReport, error) {
 	v := s.db.View()
 	defer v.Close()
 	f := &fsck{s: s, v: v, names: map[Ino]uint32{}, dirs: map[Ino]uint32{}}
-	for _, step := range []func(context.Context) error{f.dentries, f.inodes, f.objects, f.versions} {
+	for _, step := range []func(context.Context) error{f.dentries, f.inodes, f.objects, f.versions, f.usage} {
 		if err := step(ctx); err != nil {
 			return f.rep, err
 		}
@@ -152,4 +154,26 @@ func (f *fsck) content(v *version) error {
 		return fmt.Errorf("%w: the bytes have another hash", ErrIntegrity)
 	}
 	return nil
+}
+
+// usage compares what the scopes are said to take up with what their inodes are.
+func (f *fsck) usage(context.Context) error {
+	want, err := countUsage(f.v)
+	if err != nil {
+		return err
+	}
+	for k, b := range f.v.Scan([]byte("Qu"), nil) {
+		sc := scopeOfKey(k)
+		a, n := decodePair(b)
+		if got := (Usage{a, n}); got != want[sc] {
+			f.problem("%s %s %s is said to take up %d bytes in %d files, and takes up %d in %d", sc.Kind, sc.Group, sc.User, got.Bytes, got.Files, want[sc].Bytes, want[sc].Files)
+		}
+		delete(want, sc)
+	}
+	for sc, u := range want {
+		if u != (Usage{}) {
+			f.problem("%s %s %s is not said to take up anything, and takes up %d bytes in %d files", sc.Kind, sc.Group, sc.User, u.Bytes, u.Files)
+		}
+	}
+	return f.v.Err()
 }

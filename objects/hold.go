@@ -67,6 +67,7 @@ func (s *Store) reap(n *node) {
 	if s.writable() != nil {
 		return
 	}
+	s.count(n)
 	if n.kept || s.committing != nil && s.committing.inodes[n.ino] != nil {
 		s.open.puts[string(inoKey(n.ino))] = nil
 	}

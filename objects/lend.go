@@ -78,6 +78,9 @@ func (h *Handle) Lend(ctx context.Context, fresh bool) (l Loan, ok bool, err err
 	if h.lent {
 		return Loan{}, false, ErrInvalid
 	}
+	if n.pin == nil && h.write && s.limited(n) {
+		return Loan{}, false, nil // what the kernel writes by itself, no quota stops
+	}
 	if n.pin == nil {
 		if ok, err := s.lendFirst(ctx, h, fresh); !ok || err != nil {
 			return Loan{}, false, err

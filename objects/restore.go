@@ -37,11 +37,31 @@ func (s *Store) Restore(c Cred, e TrashEntry, parent Ino, name string) (Attr, er
 	if e.Object.Scope != p.scope {
 		return Attr{}, ErrCrossScope
 	}
+	if bytes, files := r.takes(); files > 0 {
+		if err := s.room(p.scope, bytes, files); err != nil {
+			return Attr{}, err
+		}
+	}
 	n, err := s.revive(c, r, p, name)
 	if err != nil {
 		return Attr{}, err
 	}
 	return s.attrOf(n), nil
+}
+
+// takes is what a revival adds to the usage of its scope.
+func (r revival) takes() (bytes, files int64) {
+	if r.entry.Dead {
+		files = 1
+		if isRegular(r.entry.Attr.Mode) {
+			bytes = r.entry.Attr.Size
+		}
+	}
+	for _, b := range r.below {
+		x, n := b.takes()
+		bytes, files = bytes+x, files+n
+	}
+	return bytes, files
 }
 
 // sweep gathers what was removed with a directory: its names back to the first pause
@@ -152,6 +172,7 @@ func (s *Store) exhume(rec *inode, p *node, name string) *node {
 		// The kernel may have the removed directory marked as dead: it is another one now.
 		n.nlink, n.gen = 2, n.gen+1
 	}
+	s.count(n)
 	return n
 }
 

@@ -70,6 +70,8 @@ type node struct {
 	draftSaved uint64 // how much of the draft the last epoch holds
 	writes     uint64 // counts writes to the draft
 	buried     uint64 // what writes was when the last name went
+	buriedAt   time.Time
+	counted    counted
 	content    content
 	contentOf  ID
 	versioned  time.Time // when the last version was made
@@ -97,6 +99,7 @@ type Store struct {
 	openSeq    uint64 // number of the open epoch
 	recent     map[recentKey]recentUnlink
 	trashSeq   uint64
+	quota      quotas
 	drafts     map[*node]bool // nodes with a draft
 
 	quiet *sync.Cond // a close of a writer is over; on mu
@@ -185,6 +188,9 @@ func (s *Store) start(ctx context.Context) error {
 	for k := range s.view.ScanKeys([]byte{'i'}, append([]byte{'i'}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), true) {
 		s.nextIno = Ino(binary.BigEndian.Uint64(k[1:])) + 1
 		break
+	}
+	if err := s.loadQuotas(ctx); err != nil {
+		return fmt.Errorf("read the quotas: %w", err)
 	}
 	if s.o.ReadOnly {
 		return nil
@@ -318,7 +324,7 @@ func (s *Store) node(ino Ino) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, err)
 	}
-	n := &node{inode: *rec, kept: true}
+	n := &node{inode: *rec, kept: true, counted: countOf(rec)}
 	s.nodes[ino] = n
 	n.element = s.idle.PushFront(n)
 	s.evict()

@@ -171,6 +171,7 @@ func (s *Store) newNode(c Cred, p *node, name string, mode, rdev uint32) *node {
 		n.nlink, kind = 2, KindDirectory
 	}
 	s.nodes[n.ino] = n
+	s.count(n)
 	n.element = s.idle.PushFront(n)
 	n.dirty, s.open.inodes[n.ino] = s.open, n
 	if isDir(mode) {
@@ -205,6 +206,9 @@ func (s *Store) takeRecent(c Cred, dir Ino, name string) ID {
 	if r.subject != c.Subject || s.o.Now().Sub(r.at) > recreateWithin {
 		return ID{}
 	}
+	if o, err := s.object(r.object); err != nil || o.life != Retired {
+		return ID{} // it was restored meanwhile
+	}
 	return r.object
 }
 
@@ -233,6 +237,15 @@ func (s *Store) place(parent Ino, name string) (*node, error) {
 	return p, nil
 }
 
+// placeNew is place for what takes a new inode.
+func (s *Store) placeNew(parent Ino, name string) (*node, error) {
+	p, err := s.place(parent, name)
+	if err == nil {
+		err = s.room(p.scope, 0, 1)
+	}
+	return p, err
+}
+
 // bind gives a new inode its name.
 func (s *Store) bind(p, n *node, name string) {
 	s.setDent(p.ino, name, dent{n.ino, n.mode & unix.S_IFMT})
@@ -246,7 +259,7 @@ func (s *Store) bind(p, n *node, name string) {
 func (s *Store) Mknod(c Cred, parent Ino, name string, mode, rdev uint32) (Attr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.place(parent, name)
+	p, err := s.placeNew(parent, name)
 	if err != nil {
 		return Attr{}, err
 	}
@@ -272,7 +285,7 @@ func (s *Store) Mkdir(c Cred, parent Ino, name string, mode uint32) (Attr, error
 }
 
 func (s *Store) mkdir(c Cred, parent Ino, name string, mode uint32) (*node, error) {
-	p, err := s.place(parent, name)
+	p, err := s.placeNew(parent, name)
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +302,7 @@ func (s *Store) Symlink(c Cred, parent Ino, name, target string) (Attr, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.place(parent, name)
+	p, err := s.placeNew(parent, name)
 	if err != nil {
 		return Attr{}, err
 	}
@@ -421,7 +434,7 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 			o.life, o.retiredAt, o.name, o.oldParent = Retired, s.o.Now(), name, dir
 		}
 		s.bury(c, n, dir, name, true, false)
-		n.buried = n.writes
+		n.buried, n.buriedAt = n.writes, s.o.Now()
 		s.recent[recentKey{dir, name}] = recentUnlink{o.id, c.Subject, s.o.Now()}
 		if len(s.recent) > 10_000 {
 			s.forgetRecent()
@@ -431,6 +444,7 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 			s.open.superseded = append(s.open.superseded, o.current)
 		}
 	}
+	s.count(n)
 	if n.refs > 0 {
 		s.orphaned(n)
 		return

@@ -140,7 +140,7 @@ func (s *Store) txWrite(t *Tx, name string, p prepared, o WriteOptions) error {
 		if err != nil {
 			return err
 		}
-		pn, err := s.place(dir.ino, base)
+		pn, err := s.placeNew(dir.ino, base)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -175,6 +175,9 @@ func orNone(id ID) string {
 
 // txContent gives a file its new content within the transaction.
 func (s *Store) txContent(t *Tx, n *node, p prepared) error {
+	if err := s.room(n.scope, p.size-n.size, 0); err != nil {
+		return err
+	}
 	ob, err := s.editObject(n.object)
 	if err != nil {
 		return err
@@ -363,6 +366,7 @@ func (s *Store) abort() {
 	for n, rec := range s.open.saved {
 		if s.nodes[n.ino] == n {
 			n.inode = rec
+			s.count(n)
 		}
 		n.dirty = nil
 	}
@@ -378,6 +382,7 @@ func (s *Store) abort() {
 			n.element = nil
 		}
 		delete(s.nodes, n.ino)
+		s.countAs(n, counted{})
 	}
 	s.open = newOverlay()
 }

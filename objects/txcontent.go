@@ -68,7 +68,7 @@ func (t *Tx) Symlink(name, target string, o WriteOptions) {
 		if err != nil {
 			return err
 		}
-		p, err := t.s.place(dir.ino, base)
+		p, err := t.s.placeNew(dir.ino, base)
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
@@ -211,7 +211,7 @@ func (t *Tx) Adopt(name string, obj, ver ID, o WriteOptions) {
 			if err != nil {
 				return err
 			}
-			pn, err := s.place(dir.ino, base)
+			pn, err := s.placeNew(dir.ino, base)
 			if err != nil {
 				return err
 			}
@@ -248,6 +248,9 @@ func (s *Store) undelete(n *node, object ID) {
 }
 
 func (s *Store) txAdopt(t *Tx, n *node, from *version, p prepared) error {
+	if err := s.room(n.scope, p.size-n.size, 0); err != nil {
+		return err
+	}
 	ob, err := s.editObject(n.object)
 	if err != nil {
 		return err
