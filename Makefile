@@ -16,6 +16,7 @@ help:
 	@echo "make race       the short tests under the race detector"
 	@echo "make bench      benchmarks, and the mount beside go-fuse's loopback"
 	@echo "make scale      how cost grows: big stores, a crowded directory, many versions, a real history"
+	@echo "make posix      pjdfstest on a mount: PJDFSTEST=<its built checkout>"
 	@echo "make checklist  what the last test run proves of the reference"
 	@echo "make lint       vet, staticcheck, gofmt"
 	@echo "make run        mount at /tmp/aios in the foreground"
@@ -53,6 +54,9 @@ RACE_MOUNT = TestF90_|TestF91_|TestHundredScripts|TestActions25_|TestViewsFollow
 race: need-test
 	$(GO) test -race -short -timeout 40m $$($(GO) list ./... | grep -v /mnt-tests$$)
 	AIOS_RACE=1 $(GO) test -short -timeout 40m -run '$(RACE_MOUNT)' ./mnt-tests
+
+posix: build
+	@sh mnt-tests/posix.sh bin/aios $(PJDFSTEST)
 
 bench: need build
 	@sh mnt-tests/bench.sh bin/aios $(PEERS)

@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -202,5 +203,37 @@ func TestFileCapabilities(t *testing.T) {
 	b := make([]byte, 256)
 	if n, err := unix.Listxattr(p, b); err != nil || !strings.Contains(string(b[:max(n, 0)]), objects.XattrCapability) {
 		t.Errorf("listed %q, %v", b[:max(n, 0)], err)
+	}
+}
+
+// A chown that changes nothing takes set-id bits away like any other, and is not for
+// strangers.
+func TestChownToNobody(t *testing.T) {
+	if _, err := exec.LookPath("perl"); err != nil {
+		t.Skip("perl is missing; chown(1) does not send such a call")
+	}
+	r := newRig(t, nil)
+	const chown = `cd $MNT/groups/local/shared && perl -e 'chown(-1, -1, "p") or exit 1'`
+	for _, c := range []struct {
+		what string
+		uid  uint32
+		mode os.FileMode
+		ok   bool
+		left uint32
+	}{
+		{"a stranger", bobUID, 0o755, false, 0o4755},
+		{"a stranger who may write", bobUID, 0o757, true, 0o757},
+		{"its owner", aliceUID, 0o755, true, 0o755},
+		{"root", 0, 0o755, true, 0o755},
+	} {
+		p := r.mk("p")
+		if err := errors.Join(os.Chown(p, aliceUID, aliceUID), os.Chmod(p, c.mode|os.ModeSetuid)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := r.as(c.uid, c.uid, chown)
+		var st unix.Stat_t
+		if serr := unix.Stat(p, &st); serr != nil || (err == nil) != c.ok || st.Mode&0o7777 != c.left {
+			t.Errorf("%s: %v, mode %o, want %o", c.what, err, st.Mode&0o7777, c.left)
+		}
 	}
 }

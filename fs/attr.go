@@ -316,17 +316,33 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 			return objects.Attr{}, fmt.Errorf("/%s belongs to the closed layout: %w", p.path, ErrImmutable)
 		}
 	}
-	// The kernel leaves this to us (HANDLE_KILLPRIV_V2): whoever changes a
-	// file's owner or content takes its set-id bits away.
-	// A chown(-1, -1) comes without anything to set.
-	owner := set.UID != nil || set.GID != nil || in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME|fuse.FATTR_KILL_SUIDGID) == 0
-	if old.Mode&syscall.S_IFMT != syscall.S_IFDIR && set.Mode == nil && (owner || in.Valid&fuse.FATTR_KILL_SUIDGID != 0) {
-		if m := withoutSetID(old.Mode, c.Caller.UID == 0 || c.Caller.in(old.GID)); m != old.Mode {
-			m &= 0o7777
-			set.Mode = &m
-		}
+	if err := setID(c, in, &old, &set); err != nil {
+		return objects.Attr{}, err
 	}
 	return t.store.SetAttr(c.cred(), ino, set)
+}
+
+// setID takes a file's set-id bits away from it when somebody changes its owner
+// or content: the kernel leaves that to us (HANDLE_KILLPRIV_V2). A request with
+// nothing to set is a chown(-1, -1), or comes before a write that the kernel
+// does itself; who may do neither is refused, as where the kernel has to
+// change the mode.
+func setID(c *call, in *fuse.SetAttrIn, old *objects.Attr, set *objects.SetAttr) error {
+	nothing := in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME|fuse.FATTR_KILL_SUIDGID) == 0
+	owner := set.UID != nil || set.GID != nil || nothing
+	if old.Mode&syscall.S_IFMT == syscall.S_IFDIR || set.Mode != nil || !owner && in.Valid&fuse.FATTR_KILL_SUIDGID == 0 {
+		return nil
+	}
+	m := withoutSetID(old.Mode, c.UID == 0 || c.in(old.GID))
+	if m == old.Mode {
+		return nil
+	}
+	if nothing && c.UID != 0 && c.UID != old.UID && !old.Allows(c.UID, c.in, 2) {
+		return errNotOwner
+	}
+	m &= 0o7777
+	set.Mode = &m
+	return nil
 }
 
 func differs(v *uint32, now uint32) bool { return v != nil && *v != now }

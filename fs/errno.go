@@ -44,6 +44,7 @@ var (
 	errSeek         = errors.New("beyond the end")
 	errAccess       = errors.New("not yours")
 	errNameTooLong  = errors.New("name too long")
+	errNotOwner     = errors.New("only its owner may")
 )
 
 // errnoTable is the only place that knows numbers (contract §8). The first
@@ -74,6 +75,7 @@ var errnoTable = []struct {
 	{errBadHandle, syscall.EBADF},
 	{errSeek, syscall.ENXIO},
 	{errNameTooLong, syscall.ENAMETOOLONG},
+	{errNotOwner, syscall.EPERM},
 	{objects.ErrIntegrity, syscall.EIO},
 	{objects.ErrNotFound, syscall.ENOENT},
 	{objects.ErrExist, syscall.EEXIST},

@@ -123,6 +123,9 @@ func (t *tree) mountOptions() *fuse.MountOptions {
 }
 
 func checkMountpoint(dir string) error {
+	if err := clearDead(dir); err != nil {
+		return err
+	}
 	st, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, syscall.ENOTCONN):
