@@ -20,9 +20,9 @@ bold=; dim=; off=
 if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$(printf '\033[1m'); dim=$(printf '\033[2m'); off=$(printf '\033[0m'); fi
 failed=0
 say() { printf '\n%s%s%s\n' "$bold" "$*" "$off"; }
-show() { sed "s|$M|/aios|g; s|$D|…|g; s/^/  /"; }
+show() { awk '{ print "  " $0 }' | sed "s|$M|/aios|g; s|$D|…|g"; } # awk ends a last line that has no end
 # type COMMAND: print it as typed at a shell, run it, indent what comes back
-type_() { printf '%s$ %s%s\n' "$dim" "$(printf '%s' "$1" | sed "s|$M|/aios|g; s|$AIOS|aios|g")" "$off"; sh -c "$1" 2>&1 | show; }
+type_() { printf '%s$ %s%s\n' "$dim" "$(printf '%s' "$1" | sed "s|$M|/aios|g; s|$AIOS|aios|g; s|$D/||g")" "$off"; sh -c "$1" 2>&1 | show; }
 # expect FILE WORD: the demo's own check, so that it cannot lie
 expect() {
 	got=$(timeout 30 cat "$1" 2>/dev/null)

@@ -32,7 +32,7 @@ type config struct {
 	Retention       time.Duration `yaml:"retention" usage:"how far back history reaches"`
 	SealAge         time.Duration `yaml:"seal_age" usage:"age at which an evidence segment is sealed"`
 	GIDBase         uint32        `yaml:"gid_base" usage:"first gid for groups made by group.create"`
-	SingleOperator  ownApproval   `yaml:"single_operator" usage:"first start only: may a person approve what he asked for himself: auto (where the machine has one login at most), true or false"`
+	SingleOperator  ownApproval   `yaml:"single_operator" usage:"first start only: may a person approve what he asked for himself: auto (where nobody else could: one login at most, or a mount for its owner alone), true or false"`
 	MemoryLimit     int64         `yaml:"memory_limit" usage:"soft limit of the daemon's memory, in MiB"`
 	Passthrough     string        `yaml:"passthrough" usage:"auto, or off: no large file is read and written by the kernel itself"`
 	LogLevel        string        `yaml:"log_level" usage:"debug, info, warn or error"`

@@ -44,12 +44,15 @@ func TestConfigSingleOperator(t *testing.T) {
 		if err != nil || c.SingleOperator != want {
 			t.Errorf("%s: %q, %v", text, c.SingleOperator, err)
 		}
-		if want != ownAuto && c.SingleOperator.allowed() != (want == ownYes) {
+		if want != ownAuto && c.ownApproval() != (want == ownYes) {
 			t.Errorf("%s does not count", text)
 		}
 	}
-	if c, err := load(t, ""); err != nil || c.SingleOperator != ownAuto || c.SingleOperator.allowed() != oneHuman() {
+	if c, err := load(t, "allow_other: true\n"); err != nil || c.SingleOperator != ownAuto || c.ownApproval() != oneHuman() {
 		t.Errorf("the default: %q, %v", c.SingleOperator, err)
+	}
+	if c, err := load(t, "allow_other: false\n"); err != nil || !c.ownApproval() {
+		t.Errorf("where nobody else sees the mount: %v", err)
 	}
 }
 

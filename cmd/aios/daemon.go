@@ -106,7 +106,7 @@ func (d *daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if d.ids, err = openIdentities(ctx, d.store, idKey, d.cfg.GIDBase, d.cfg.SingleOperator); err != nil {
+	if d.ids, err = openIdentities(ctx, d.store, idKey, d.cfg.GIDBase, d.cfg.ownApproval()); err != nil {
 		return err
 	}
 	return d.openPolicy(ctx)

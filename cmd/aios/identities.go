@@ -29,11 +29,11 @@ type identities struct {
 }
 
 // openIdentities reads the catalogue, or makes that of a first start.
-func openIdentities(ctx context.Context, s *objects.Store, key ed25519.PrivateKey, gidBase uint32, own ownApproval) (*identities, error) {
+func openIdentities(ctx context.Context, s *objects.Store, key ed25519.PrivateKey, gidBase uint32, own bool) (*identities, error) {
 	ids := &identities{store: s, key: key}
 	a, err := s.Resolve(catalogPath)
 	if errors.Is(err, objects.ErrNotFound) {
-		c := identity.New(gidBase, own.allowed())
+		c := identity.New(gidBase, own)
 		if _, err := s.EnsureDir(ctx, "system", 0o755, 0, 0, objects.Scope{Kind: objects.ScopeSystem}); err != nil {
 			return nil, err
 		}
@@ -90,7 +90,11 @@ func (o *ownApproval) set(text string) error {
 	return err
 }
 
-func (o ownApproval) allowed() bool { return o == ownYes || o == ownAuto && oneHuman() }
+// allowed says what that means here: in a mount that only its owner sees nobody else
+// could approve either.
+func (c config) ownApproval() bool {
+	return c.SingleOperator == ownYes || c.SingleOperator == ownAuto && (!c.AllowOther || oneHuman())
+}
 
 // oneHuman says whether the machine has at most one person's login: then he may
 // approve what he asked for himself, since nobody else could (spec/README, decision 6).
