@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,6 +16,10 @@ import (
 // busy machine may be slow, and what never happens fails a little later.
 const patience = 3 * time.Minute
 
+// forTests begin the names of the variables that are meant for the tests, by whoever
+// starts them; the others set up daemons, which is each test's own affair.
+var forTests = []string{"AIOS_LONG", "AIOS_RACE", "AIOS_TEST_", "AIOS_FSX_", "AIOS_BENCH_", "AIOS_FUSE_", "AIOS_TRANSPORT", "AIOS_PASSTHROUGH"}
+
 // onAnyMachine runs the tests on a machine of which they know nothing: no configuration
 // of its own, a temporary directory that every user can enter. With AIOS_RACE set, the
 // daemons are built with the race detector, and a race that one of them reports fails
@@ -22,7 +27,7 @@ const patience = 3 * time.Minute
 func onAnyMachine(m *testing.M) (code int) {
 	for _, v := range os.Environ() {
 		name, _, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "AIOS_") && name != "AIOS_LONG" && name != "AIOS_RACE" || name == "NOTIFY_SOCKET" || strings.HasPrefix(name, "GIT_") {
+		if strings.HasPrefix(name, "AIOS_") && !slices.ContainsFunc(forTests, func(p string) bool { return strings.HasPrefix(name, p) }) || name == "NOTIFY_SOCKET" || strings.HasPrefix(name, "GIT_") {
 			_ = os.Unsetenv(name) // fails for no name that the environment has
 		}
 	}
