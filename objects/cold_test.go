@@ -3,9 +3,12 @@ package objects
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ai-os-dot-net/aios/objects/internal/blob"
 )
@@ -159,4 +162,45 @@ func BenchmarkColdRead(b *testing.B) {
 			f.Close()
 		}
 	})
+}
+
+// A file that is all hole costs nothing, however large it says it is.
+func TestHollowFilesAreNotHashed(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	const size = 4 << 40
+	a, h, err := s.Create(alice, RootIno, "hollow", 0o644, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.WriteAt(alice, []byte("end"), size-3); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.SyncAll(ctx), s.sealAll(), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir)
+	defer s.Close()
+	if a, err = s.GetAttr(a.Ino); err != nil || a.Size != size || a.Blocks > 64 {
+		t.Errorf("%d bytes in %d blocks, %v", a.Size, a.Blocks, err)
+	}
+	r, err := s.OpenFile(alice, a.Ino, unix.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close(ctx)
+	if rep, err := s.Fsck(ctx); err != nil || len(rep.Problems) != 0 {
+		t.Errorf("fsck: %+v, %v", rep, err)
+	}
+	b := make([]byte, 4)
+	if n, err := r.ReadAt(b, size-4); n != 4 || string(b) != "\x00end" {
+		t.Errorf("%q, %v", b[:n], err)
+	}
+	if off, err := r.SeekData(1 << 20); err != nil || off != (size-3)&^4095 {
+		t.Errorf("data at %d, %v", off, err)
+	}
 }

@@ -91,7 +91,9 @@ func (h *Handle) Lend(ctx context.Context, fresh bool) (l Loan, ok bool, err err
 		}
 	}
 	p := n.pin
+	s.mu.Lock()
 	direct := n.draft == nil && p.version != n.inode.version || n.draft != nil && !n.draft.Lent()
+	s.mu.Unlock()
 	if direct && h.write && h.read {
 		// It could map the host file and write into a version that is past.
 		return Loan{}, false, fmt.Errorf("its readers have an earlier version: %w", ErrBusy)

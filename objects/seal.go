@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/zeebo/blake3"
 
@@ -139,6 +140,9 @@ func (s *Store) sealVersion(v *version) error {
 		return err
 	}
 	defer f.Close()
+	if hollow, err := isHollow(f, v.size); hollow || err != nil {
+		return err
+	}
 	h := blake3.New()
 	var refs []chunkRef
 	in := io.TeeReader(io.NewSectionReader(f, 0, v.size), h)
@@ -211,4 +215,23 @@ func (s *Store) sealVersion(v *version) error {
 		s.open.superseded = append(s.open.superseded, rec.id)
 	}
 	return nil
+}
+
+// A version that is nearly all hole is not hashed when it is larger than hollowSize: BLAKE3
+// has to walk every zero of it, a minute for each 64 GiB, and nobody has written them. It
+// stays STAGED, in the sparse file that it was written to.
+const (
+	hollowSize  = 64 << 30
+	hollowShare = 16
+)
+
+func isHollow(f *os.File, size int64) (bool, error) {
+	if size <= hollowSize {
+		return false, nil
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return false, err
+	}
+	return st.Sys().(*syscall.Stat_t).Blocks*512 < size/hollowShare, nil
 }
