@@ -44,6 +44,17 @@ func (t *tree) Mkdir(cancel <-chan struct{}, in *fuse.MkdirIn, name string, out 
 		return status(err)
 	}
 	if isVirtual(in.NodeId) {
+		if v, err := t.nodes.get(in.NodeId); err == nil {
+			if m, ok := v.(interface {
+				mkdir(c *call, name string) (vnode, error)
+			}); ok {
+				made, err := m.mkdir(c, name)
+				if err != nil {
+					return status(err)
+				}
+				return status(t.virtualEntry(c, made, out))
+			}
+		}
 		return status(t.refuseIn(c, OpMkdir, in.NodeId))
 	}
 	p, err := t.place(in.NodeId)

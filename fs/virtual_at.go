@@ -13,9 +13,12 @@ import (
 // named. It lists the few names that everybody understands.
 func (t *tree) atDir() vnode {
 	find := func(name string) (vnode, error) {
-		at, err := parseTime(name, t.o.Now())
-		if err != nil {
-			return nil, ErrNotFound
+		at, pinned := t.store.PinTime(name)
+		if !pinned {
+			var err error
+			if at, err = parseTime(name, t.o.Now()); err != nil {
+				return nil, ErrNotFound
+			}
 		}
 		sn, err := t.store.At(at)
 		if err != nil {
@@ -30,10 +33,15 @@ func (t *tree) atDir() vnode {
 		}
 		return v, err
 	}
-	return &treeDir{node: node{key: "views/at", perm: 0o555},
-		find: func(_ *call, name string) (vnode, error) { return find(name) },
-		all:  nil, // times have no end; a listing would make find(1) walk history for ever (T-24)
-	}
+	return &atRoot{treeDir{node: node{key: "views/at", perm: 0o555},
+		find: func(_ *call, name string) (vnode, error) {
+			if name == snapshotsName {
+				return &textFile{node: node{key: "views/at/" + snapshotsName, perm: 0o444}, text: t.pinList}, nil
+			}
+			return find(name)
+		},
+		all: nil, // times have no end; a listing would make find(1) walk history for ever (T-24)
+	}}
 }
 
 // parseTime reads a time as people write it: RFC 3339, a day, yesterday, or

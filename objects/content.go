@@ -198,6 +198,7 @@ func (s *Store) addVersion(o *object, p prepared, c Cred, txn ID, action string)
 	if !o.current.IsZero() {
 		o.rollback = o.current
 		s.open.superseded = append(s.open.superseded, o.current)
+		s.noteSuperseded()
 	}
 	o.current = v.id
 	return v

@@ -21,7 +21,7 @@ type Snapshot struct {
 
 // At opens the tree as it was at t: the newest sealed epoch that is not later.
 func (s *Store) At(t time.Time) (*Snapshot, error) {
-	if limit := s.o.Now().Add(-s.o.Retention); t.Before(limit) {
+	if limit := s.o.Now().Add(-s.o.Retention); t.Before(limit) && !s.isPinned(t) {
 		return nil, ErrHorizon
 	}
 	v, err := s.db.ViewAt(kv.At(t))
@@ -203,6 +203,9 @@ func (s *Store) openToday(v *version) (Reader, error) {
 	s.mu.Lock()
 	now, err := s.findVersion(v.id)
 	s.mu.Unlock()
+	if errors.Is(err, ErrNotFound) {
+		return nil, fmt.Errorf("version %s: its retention is over: %w", v.id, ErrNotFound)
+	}
 	if err == nil {
 		if now.state == Quarantined {
 			return nil, fmt.Errorf("version %s is quarantined: %w", v.id, ErrPermission)

@@ -100,6 +100,10 @@ type Store struct {
 	recent     map[recentKey]recentUnlink
 	trashSeq   uint64
 	quota      quotas
+	pinned     pins
+	purging    sync.Mutex // one retention pass at a time
+	replaced   int        // versions that were superseded since one was called for
+	retainNow  chan struct{}
 	drafts     map[*node]bool // nodes with a draft
 
 	quiet *sync.Cond // a close of a writer is over; on mu
@@ -170,11 +174,13 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, drafts: map[*node]bool{}, stop: make(chan struct{})}
 	s.quiet = sync.NewCond(&s.mu)
 	s.view = db.View()
+	s.retainNow = make(chan struct{}, 1)
 	s.outbox.init()
 	s.seal.init()
 	s.lends.init()
 	s.chunks.init(s.chunk)
 	if err := s.start(ctx); err != nil {
+		s.dropPins()
 		s.view.Close()
 		return nil, errors.Join(err, blobs.Close(), db.Close())
 	}
@@ -188,6 +194,9 @@ func (s *Store) start(ctx context.Context) error {
 	for k := range s.view.ScanKeys([]byte{'i'}, append([]byte{'i'}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), true) {
 		s.nextIno = Ino(binary.BigEndian.Uint64(k[1:])) + 1
 		break
+	}
+	if err := s.loadPins(); err != nil {
+		return fmt.Errorf("read the named snapshots: %w", err)
 	}
 	if err := s.loadQuotas(ctx); err != nil {
 		return fmt.Errorf("read the quotas: %w", err)
@@ -223,6 +232,7 @@ func (s *Store) start(ctx context.Context) error {
 	s.goWork(s.outboxLoop)
 	s.goWork(s.sealLoop)
 	s.goWork(s.notifyLoop)
+	s.goWork(s.retain)
 	return nil
 }
 
@@ -291,6 +301,7 @@ func (s *Store) Close() error {
 			n.content = nil
 		}
 	}
+	s.dropPins()
 	s.view.Close()
 	s.mu.Unlock()
 	return errors.Join(err, s.blobs.Close(), s.db.Close())

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/ai-os-dot-net/aios/objects"
 )
 
 // maintenance makes a command that works on a state directory which no mount holds.
@@ -59,13 +61,21 @@ func fsckCommand() *cobra.Command {
 
 func gcCommand() *cobra.Command {
 	return maintenance("gc", "Remove what a store that is not mounted no longer refers to", func(c *cobra.Command, d *daemon) error {
+		over, err := d.store.Purge(c.Context())
+		if err != nil {
+			return err
+		}
 		rep, err := d.store.GC(c.Context())
 		if err != nil {
 			return err
 		}
 		if wantsJSON(c) {
-			return printJSON(c.OutOrStdout(), rep)
+			return printJSON(c.OutOrStdout(), struct {
+				objects.PurgeReport
+				objects.GCReport
+			}{over, rep})
 		}
+		fmt.Fprintf(c.OutOrStdout(), "%d versions and %d removed things whose retention is over let go\n", over.Versions, over.Objects)
 		_, err = fmt.Fprintf(c.OutOrStdout(), "%d files, %d chunks and %d packs removed, %d bytes\n", rep.HotFiles, rep.Chunks, rep.Packs, rep.Bytes)
 		return err
 	})
