@@ -100,6 +100,7 @@ func TestMountErrors(t *testing.T) {
 		{"a state that cannot be made", 1, []string{"mount", "--state", "/proc/nothing/x", p.path("empty")}, []string{"/proc/nothing"}},
 		{"an unknown flag", 2, []string{"mount", "--bogus", p.path("empty")}, []string{"--bogus"}},
 		{"an unknown setting", 2, []string{"mount", "--config", p.path("bad.yaml"), p.path("empty")}, []string{"bad.yaml", "line 2", `"bogus"`}},
+		{"an unknown transport", 2, []string{"mount", "--state", p.path("s2"), "--transport", "pigeon", p.path("empty")}, []string{"pigeon", "loop", "go-fuse"}},
 		{"an unknown command", 2, []string{"mountain"}, []string{"mountain"}},
 		{"fsck of a mounted state", 1, []string{"fsck", "--state", p.state}, []string{"in use"}},
 		{"gc of a mounted state", 1, []string{"gc", "--state", p.state}, []string{"in use"}},

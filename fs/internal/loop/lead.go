@@ -168,8 +168,14 @@ func (w *worker) lead() bool {
 }
 
 // handsOff tells whether the lead goes to another worker before the request is
-// answered.
-func (l *Loop) handsOff(r *Request) bool {
+// answered. Where MayBlock panics the handler is likely to, and that is dealt
+// with.
+func (l *Loop) handsOff(r *Request) (yes bool) {
+	defer func() {
+		if v := recover(); v != nil {
+			yes = true
+		}
+	}()
 	switch r.Op() {
 	case OpForget, OpBatchForget, OpInterrupt, OpNotifyReply, OpDestroy:
 		return false // they never block, and come when everything else does

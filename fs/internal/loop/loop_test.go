@@ -248,6 +248,13 @@ func TestPanicAnswersEIO(t *testing.T) {
 	}
 }
 
+func TestPanicInMayBlock(t *testing.T) {
+	_, k := serve(t, &testFS{}, func(*Request) bool { panic("a bug") })
+	for range 3 {
+		k.want(k.send(OpLookup, 1, nil, "good"), fuse.OK)
+	}
+}
+
 // A request that blocks does not stop those behind it, whether it was known to
 // block or not; INTERRUPT reaches it, and only it.
 func TestBlockedRequests(t *testing.T) {
