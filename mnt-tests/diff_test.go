@@ -157,13 +157,6 @@ var differences = []difference{
 		},
 	},
 	{
-		what: "access lists", ends: true,
-		reason: "they are not negotiated with the kernel yet",
-		is: func(c call, mount, disk string) bool {
-			return strings.HasPrefix(c.Name, "system.posix_acl") && mount == "ENOTSUP"
-		},
-	},
-	{
 		what:   "the time of reading",
 		reason: "pages that the kernel has are read without the daemon, and FUSE has no message for it",
 		is: func(c call, mount, disk string) bool {

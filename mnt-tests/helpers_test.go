@@ -18,6 +18,7 @@ const roleVar = "AIOS_TEST_ROLE"
 var roles = map[string]func(in io.Reader, out io.Writer) error{
 	"mapper": serveMaps,
 	"caller": serveCalls,
+	"power":  servePower,
 }
 
 func TestMain(m *testing.M) {
