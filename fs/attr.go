@@ -330,7 +330,7 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 func setID(c *call, in *fuse.SetAttrIn, old *objects.Attr, set *objects.SetAttr) error {
 	nothing := in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME|fuse.FATTR_KILL_SUIDGID) == 0
 	owner := set.UID != nil || set.GID != nil || nothing
-	if old.Mode&syscall.S_IFMT == syscall.S_IFDIR || set.Mode != nil || !owner && in.Valid&fuse.FATTR_KILL_SUIDGID == 0 {
+	if old.Mode&syscall.S_IFMT == syscall.S_IFDIR || set.Mode != nil || old.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 || !owner && in.Valid&fuse.FATTR_KILL_SUIDGID == 0 {
 		return nil
 	}
 	m := withoutSetID(old.Mode, c.UID == 0 || c.in(old.GID))

@@ -40,7 +40,16 @@ func (c Caller) masked(umask uint32) objects.Cred {
 }
 
 // in tells whether the process has a group.
-func (c Caller) in(gid uint32) bool { return c.GID == gid || slices.Contains(c.Groups, gid) }
+func (c Caller) in(gid uint32) bool {
+	if c.GID == gid {
+		return true
+	}
+	groups := c.Groups
+	if groups == nil && c.UID != 0 {
+		groups = groupsOf(c.PID) // plain file work does not look at the process otherwise
+	}
+	return slices.Contains(groups, gid)
+}
 
 // callers remembers who processes are. An entry is used without looking for a
 // short time, then checked against the process' start time, so that a reused

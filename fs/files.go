@@ -251,7 +251,7 @@ func (t *tree) Writev(cancel <-chan struct{}, in *fuse.WriteIn, data [][]byte) (
 // the privilege changes (HANDLE_KILLPRIV_V2).
 func (t *tree) dropSetID(c Caller, ino objects.Ino) {
 	a, err := t.store.GetAttr(ino)
-	if err != nil {
+	if err != nil || a.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 {
 		return
 	}
 	if m := withoutSetID(a.Mode, c.UID == 0 || c.in(a.GID)); m != a.Mode {

@@ -104,6 +104,9 @@ var sequences = []struct{ name, ends, calls string }{
 		alice truncate f n=100
 		stat f
 		chmod f mode=6777
+		truncate f n=50
+		stat f
+		chmod f mode=6777
 		alice open f fd=1 flags=WRONLY
 		alice write fd=1 data=x
 		stat f
@@ -423,6 +426,9 @@ var sequences = []struct{ name, ends, calls string }{
 		alice chown f uid=60101 gid=60150
 		bob chmod f mode=777
 		bob chown f uid=60102 gid=60102
+		chmod f mode=2644
+		alice chown f uid=-1 gid=60150
+		stat f
 		mkdir d mode=755
 		chmod d mode=7777
 		stat d

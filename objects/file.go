@@ -211,10 +211,16 @@ func (s *Store) change(c Cred, n *node, end int64, fn func(*blob.Draft) error) e
 	if err := s.grow(n, end); err != nil {
 		return err
 	}
+	if n.pin != nil { // what the kernel wrote before is the last writer's, not this one's
+		s.mu.Lock()
+		s.observe(n)
+		s.mu.Unlock()
+	}
 	err = fn(d)
 	s.mu.Lock()
 	n.writes++
 	s.touch(n)
+	n.lastCred = c
 	now := s.o.Now()
 	n.mtime, n.ctime = now, now
 	n.dropCapability()
@@ -226,7 +232,6 @@ func (s *Store) change(c Cred, n *node, end int64, fn func(*blob.Draft) error) e
 		n.mtime, n.ctime = now, now
 	}
 	n.size, n.blocks = d.Size(), d.Blocks()
-	n.lastCred = c
 	s.count(n)
 	s.mu.Unlock()
 	if errors.Is(err, unix.ENOSPC) {

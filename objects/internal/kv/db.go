@@ -155,12 +155,17 @@ func Open(o Options) (*DB, error) {
 	return d, nil
 }
 
-// dropEmptyLogs removes memtable logs of length zero. Badger truncates a flushed log
-// before it removes it; killed in between, 4.9.6 refuses to open again.
+// dropEmptyLogs removes memtable and value logs of length zero. Badger truncates a
+// flushed log before it removes it, and makes a new one before it gives it its length;
+// stopped in between, 4.9.6 refuses to open again.
 func dropEmptyLogs(dir string) error {
-	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))
-	if err != nil {
-		return err
+	var names []string
+	for _, pattern := range []string{"*.mem", "*.vlog"} {
+		found, err := filepath.Glob(filepath.Join(dir, pattern))
+		if err != nil {
+			return err
+		}
+		names = append(names, found...)
 	}
 	lock, err := lockedElsewhere(dir)
 	if err != nil || lock {
