@@ -23,6 +23,7 @@ func (h *Handle) Close(ctx context.Context) error {
 	}
 	if locked {
 		n.io.Lock()
+		s.linger(h)
 		err = s.giveBack(h)
 	}
 	if h.write {

@@ -42,6 +42,7 @@ type pin struct {
 	host    uint64 // its inode number below
 	loans   int
 	mapped  bool   // a loan may write through mmap
+	seen    bool   // a loan may read through mmap
 	version ID     // whose bytes the file holds, while it is no draft's
 	name    string // its name in staging/ when no version and no draft needs it
 }
@@ -101,6 +102,7 @@ func (h *Handle) Lend(ctx context.Context, fresh bool) (l Loan, ok bool, err err
 	s.mu.Lock()
 	p.loans++
 	p.mapped = p.mapped || h.write && h.read
+	p.seen = p.seen || h.read
 	s.mu.Unlock()
 	h.lent = true
 	return Loan{File: p.file, Direct: direct}, true, nil

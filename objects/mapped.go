@@ -1,0 +1,84 @@
+package objects
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A program may map a file and close it. Of a file that was lent the kernel maps the
+// host file itself, and sends RELEASE all the same: the mapping is a reader, or a writer,
+// that nobody tells the store of. Were the file given back then, its bytes would become a
+// version that the mapping goes on to change, and the next writer would get another file
+// that the mapping never sees. So the last loan of a host file ends only when nobody else
+// has that open; until then a handle of the store's own stands for the mapping.
+
+// lingerFirst and lingerMost are how long the store waits between two looks at whether a
+// mapping is gone.
+const (
+	lingerFirst = time.Millisecond
+	lingerMost  = 250 * time.Millisecond
+)
+
+// onlyOurs tells whether no other open file has this host file: then the kernel grants a
+// write lease (fcntl(2)), which is given back at once.
+func onlyOurs(f *os.File) bool {
+	fd := f.Fd()
+	if _, err := unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+		return !errors.Is(err, unix.EAGAIN) // a host that knows no leases: nothing can be told
+	}
+	_, _ = unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_UNLCK)
+	return true
+}
+
+// linger lets a handle of the store's own take the place of the last one that has a host
+// file from the kernel, while somebody still maps the file. The kernel closes its own
+// open file some microseconds after RELEASE, so that the first look may come too early.
+// n.io is held for writing.
+func (s *Store) linger(h *Handle) {
+	p := h.n.pin
+	if !h.lent || p == nil || p.loans > 1 || !p.seen {
+		return
+	}
+	for _, wait := range []time.Duration{0, 50 * time.Microsecond, 200 * time.Microsecond} {
+		time.Sleep(wait)
+		if onlyOurs(p.file) {
+			return
+		}
+	}
+	s.mu.Lock()
+	g := &Handle{s: s, n: h.n, read: true, write: p.mapped, lent: true}
+	h.n.refs++
+	p.loans++
+	if g.write {
+		h.n.writers++
+	}
+	s.mu.Unlock()
+	s.workMu.Lock()
+	defer s.workMu.Unlock()
+	if s.closed { // Close publishes what is open by itself
+		return
+	}
+	s.goWork(func() { s.outlive(g) })
+}
+
+// outlive closes the handle that stands for a mapping once that is gone.
+func (s *Store) outlive(g *Handle) {
+	file := g.n.pin.file
+	for wait := lingerFirst; ; wait = min(2*wait, lingerMost) {
+		select {
+		case <-s.stop:
+			return
+		case <-time.After(wait):
+		}
+		if onlyOurs(file) {
+			break
+		}
+	}
+	if err := g.Close(context.Background()); err != nil {
+		s.o.Logger.Error("a file that was mapped could not be closed", "ino", g.n.ino, "error", err)
+	}
+}
