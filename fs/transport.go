@@ -65,7 +65,7 @@ func (t *tree) attach() (transport, error) {
 		}
 		return s, nil
 	}
-	l, err := loop.Mount(t, t.o.Mountpoint, t.mountOptions(), loop.Options{MayBlock: t.mayBlock, Logger: t.log})
+	l, err := loop.Mount(t, t.o.Mountpoint, t.mountOptions(), loop.Options{MayBlock: t.mayBlock, Closing: t.closing, Logger: t.log})
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +92,19 @@ func (t *tree) mayBlock(r *loop.Request) bool {
 		a, err := t.store.GetAttr(objects.Ino(r.Node()))
 		return err == nil && a.Size > bulk // it may be unpacked, or copied
 	case loop.OpRelease:
-		// In line, whatever the size: the close of one save must be noticed before
-		// the open of the next, or two saves become one version. What is left to do
-		// then may take its time; the next open of the file waits for it alone.
-		return false
+		return t.inHostFile(r.Handle())
 	case loop.OpSetattr:
 		return r.Valid()&fuse.FATTR_SIZE != 0
 	}
 	return false
+}
+
+// closing notes that a file is being closed: what is left to do may take its time, but
+// an open that comes after it waits, or two saves would become one version.
+func (t *tree) closing(r *loop.Request) {
+	if h, err := t.handles.get(r.Handle()); err == nil && h.file != nil {
+		h.file.Closing()
+	}
 }
 
 // inHostFile tells whether an open file's bytes are not in memory.

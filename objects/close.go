@@ -8,6 +8,16 @@ import (
 	"github.com/ai-os-dot-net/aios/objects/internal/blob"
 )
 
+// Closing says that the handle is about to be closed: whoever opens the file for writing
+// from now on waits until that is done. Close says it too.
+func (h *Handle) Closing() {
+	if h.write && !h.begun.Swap(true) {
+		h.s.mu.Lock()
+		h.n.closing++
+		h.s.mu.Unlock()
+	}
+}
+
 // Close closes the handle; the last writer's makes a version of what was written.
 func (h *Handle) Close(ctx context.Context) error {
 	if h.closed.Swap(true) {
@@ -16,11 +26,7 @@ func (h *Handle) Close(ctx context.Context) error {
 	s, n := h.s, h.n
 	var err error
 	locked := h.write || h.lent
-	if h.write {
-		s.mu.Lock()
-		n.closing++
-		s.mu.Unlock()
-	}
+	h.Closing()
 	if locked {
 		n.io.Lock()
 		s.linger(h)

@@ -19,7 +19,8 @@ type Handle struct {
 	n      *node
 	read   bool
 	write  bool
-	lent   bool // the kernel has the host file for this handle; guarded by n.io
+	lent   bool        // the kernel has the host file for this handle; guarded by n.io
+	begun  atomic.Bool // its close has begun
 	closed atomic.Bool
 }
 

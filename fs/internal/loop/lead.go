@@ -42,6 +42,7 @@ type Loop struct {
 	fs         fuse.RawFileSystem
 	opts       fuse.MountOptions
 	mayBlock   func(*Request) bool
+	closing    func(*Request)
 	log        *slog.Logger
 	trace      *slog.Logger // takes every request; nil without Debug
 	mountpoint string
@@ -150,6 +151,9 @@ func (w *worker) lead() bool {
 		if !w.r.set(w.in[:n]) {
 			l.log.Error("a request is shorter than its header", "bytes", n)
 			continue
+		}
+		if l.closing != nil && w.r.Op() == OpRelease && w.r.Node() != pollNode {
+			l.closing(&w.r)
 		}
 		turn := l.turn.Add(1)
 		if l.dozing.Load() && l.dozing.CompareAndSwap(true, false) {

@@ -24,7 +24,11 @@ type Options struct {
 	// that others hold long, another process. It is asked for each request and
 	// must be fast. Without it every request counts as one that may.
 	MayBlock func(*Request) bool
-	Logger   *slog.Logger
+	// Closing is told of a RELEASE as soon as it was read, before anything else
+	// is: nobody waits for a close, but the next open of the file must come
+	// after it. It must be fast.
+	Closing func(*Request)
+	Logger  *slog.Logger
 }
 
 // Mount mounts and agrees with the kernel on how to speak; Serve then answers.
@@ -53,7 +57,7 @@ func Mount(fs fuse.RawFileSystem, mountpoint string, o *fuse.MountOptions, x Opt
 }
 
 func newLoop(fs fuse.RawFileSystem, o *fuse.MountOptions, x Options) *Loop {
-	l := &Loop{fs: fs, opts: *o, mayBlock: x.MayBlock, log: x.Logger, served: make(chan struct{}), rouse: make(chan struct{}, 1), stop: make(chan struct{})}
+	l := &Loop{fs: fs, opts: *o, mayBlock: x.MayBlock, closing: x.Closing, log: x.Logger, served: make(chan struct{}), rouse: make(chan struct{}, 1), stop: make(chan struct{})}
 	l.setxattrIn = setxattrIn
 	if l.log == nil {
 		l.log = slog.Default()
