@@ -139,11 +139,21 @@ func (t *tree) copies(c Caller) bool {
 	t.handles.mu.RLock()
 	defer t.handles.mu.RUnlock()
 	for _, h := range t.handles.m {
-		if h.file != nil && h.caller.PID == c.PID && !writes(h.flags) && h.file.Attr().Size > largeFile {
+		if h.file != nil && h.caller.UID == c.UID && !writes(h.flags) && h.file.Attr().Size > largeFile && sameProcess(h.caller.PID, c.PID) {
 			return true
 		}
 	}
 	return false
+}
+
+// sameProcess tells whether two of the kernel's callers, which are threads, belong to one
+// process.
+func sameProcess(a, b uint32) bool {
+	if a == b {
+		return true
+	}
+	_, err := os.Stat(fmt.Sprintf("/proc/%d/task/%d", a, b))
+	return err == nil
 }
 
 // growsAfresh tells whether a file that is being opened is empty, or will be, and may well
