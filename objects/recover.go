@@ -123,8 +123,23 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 	if err := d.Sync(ctx); err != nil {
 		return err
 	}
+	staging := rec.staging
+	if f, ok := d.File(); ok && !onlyOurs(f) {
+		// Whoever had it open through the mount that died still writes it, without us.
+		c, id, err := s.blobs.CopyStaging(ctx, f, rec.size)
+		if err != nil {
+			return errors.Join(err, d.Release())
+		}
+		staging = id
+		if err := c.Close(); err != nil {
+			return errors.Join(err, d.Release())
+		}
+	}
 	s.mu.Lock()
-	err = s.install(n, prepared{size: rec.size, staging: rec.staging})
+	err = s.install(n, prepared{size: rec.size, staging: staging})
+	if staging != rec.staging {
+		s.open.gone = append(s.open.gone, rec.staging)
+	}
 	s.mu.Unlock()
 	return errors.Join(err, d.Release())
 }
