@@ -390,3 +390,28 @@ func TestEvidence34_IndependentSerialisation(t *testing.T) {
 	}
 	t.Log("proves: evidence-34")
 }
+
+// An action's id is act_ and a ULID, and nothing that only looks like one; what names
+// another form is refused whole.
+func TestActions3_ActionIDs(t *testing.T) {
+	l := openAt(t, Options{})
+	const good = "act_01HZZZZZZZZZZZZZZZZZ000001"
+	for _, bad := range []string{"act:01HZZZZZZZZZZZZZZZZZ000001", "act_01HZZZZZZZZZZZZZZZZZ00001", "act_01HZZZZZZZZZZZZZZZZZ0000001", "act_01hzzzzzzzzzzzzzzzzz000001",
+		"act_01HZZZZZZZZZZZZZZZZZ00000U", "act_01HZZZZZZZZZZZZZZZZZ00000I", "act_81HZZZZZZZZZZZZZZZZZ000001", "ACT_01HZZZZZZZZZZZZZZZZZ000001", "act_", "01HZZZZZZZZZZZZZZZZZ000001",
+		"act_01HZZZZZZZZZZZZZZZZZ000001 ", "evr_01HZZZZZZZZZZZZZZZZZ000001"} {
+		d := received(1)
+		d.ActionID = bad
+		if _, err := l.Append(context.Background(), received(0), d); !errors.Is(err, ErrInvalidDraft) || !strings.Contains(err.Error(), "action_id") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+	if n := l.Head().Size; n != 0 {
+		t.Errorf("%d records of refused requests", n)
+	}
+	d := received(1)
+	d.ActionID = good
+	if r, err := l.Append(context.Background(), d); err != nil || r[0].ActionID != good {
+		t.Error(err)
+	}
+	t.Log("proves: actions-3")
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -378,3 +379,52 @@ func TestEvidence9_SequenceTwice(t *testing.T) {
 	}
 	t.Log("proves: evidence-9")
 }
+
+// Whoever takes the redaction class out of a record, and relinks all that follow, still
+// has the signature against him.
+func TestEvidence26_StrippedRedactionClass(t *testing.T) {
+	dir, _ := sampleLog(t, 1, 20)
+	path := filepath.Join(segmentPath(dir, 1), recordsName)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, prev, stripped := []byte(recordMagic), "", 0
+	for rest := data[magicLen:]; len(rest) > 0; {
+		body, n, err := nextFrame(rest, maxRecord)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := parseRecord(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(body)
+		if prev != "" {
+			text = strings.Replace(text, r.PreviousHash, prev, 1)
+		}
+		if r.Seq == 7 {
+			text = redactionField.ReplaceAllString(text, "")
+			stripped = len(body) - len(text)
+		}
+		if r.Seq >= 7 {
+			prev = hex32([]byte(text))
+		}
+		out = appendFrame(out, []byte(text))
+		rest = rest[n:]
+	}
+	if stripped == 0 {
+		t.Fatal("the record has no redaction class")
+	}
+	if err := os.WriteFile(path, out, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	rep, err := Verify(context.Background(), dir, VerifyOptions{})
+	if err != nil || rep.Consistent || rep.FirstAnomalousSeq != 7 {
+		t.Fatalf("%v %+v", err, rep)
+	}
+	t.Log("proves: evidence-26")
+}
+
+// redactionField is the class with the comma that parts it from the next field.
+var redactionField = regexp.MustCompile(`"redaction_class":[^,}]*,`)

@@ -2,11 +2,14 @@ package fs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/fstest"
@@ -145,4 +148,89 @@ func openErr(name string, flags int) error {
 		f.Close()
 	}
 	return err
+}
+
+// growing is a log of many records that goes on growing while it is read.
+type growing struct {
+	*memLog
+	mu   sync.Mutex
+	byID map[string]EvidenceRecord
+}
+
+func (l *growing) add(r EvidenceRecord) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.rs = append(l.rs, r)
+	l.byID[r.ID] = r
+}
+func (l *growing) Record(id string) (EvidenceRecord, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	r, ok := l.byID[id]
+	return r, ok
+}
+func (l *growing) Span(ctx context.Context, from, until time.Time) ([]EvidenceRecord, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memLog.Span(ctx, from, until)
+}
+func (l *growing) Size() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memLog.Size()
+}
+
+// A directory of a hundred thousand records is listed whole, each record once, while
+// others come to it.
+func TestEvidence90_ManyRecordsWhileMoreCome(t *testing.T) {
+	t.Log("proves: evidence-90")
+	const many = 100_000
+	log := &growing{memLog: newMemLog(0), byID: map[string]EvidenceRecord{}}
+	at := time.Now().UTC().Truncate(time.Hour)
+	grow := func(n int) {
+		log.add(EvidenceRecord{ID: fmt.Sprintf("evr_%026d", n), Type: "POLICY_DECISION", Seq: uint64(n + 1), At: at, Bytes: fmt.Appendf(nil, `{"n":%d}`, n)})
+	}
+	for n := range many {
+		grow(n)
+	}
+	r := newRig(t, func(o *Options) { o.Evidence = log })
+	stop, grown := make(chan struct{}), make(chan int)
+	go func() {
+		n := many
+		for ; ; n++ {
+			select {
+			case <-stop:
+				grown <- n
+				return
+			case <-time.After(time.Millisecond):
+				grow(n)
+			}
+		}
+	}()
+	dir, err := os.Open(filepath.Join(r.mnt, "evidence/records", at.Format("2006/01/02/15")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	seen := make(map[string]bool, many)
+	for err == nil {
+		var part []string
+		part, err = dir.Readdirnames(1000)
+		for _, name := range part {
+			if seen[name] {
+				t.Fatalf("%s is listed twice", name)
+			}
+			seen[name] = true
+		}
+	}
+	close(stop)
+	last := <-grown
+	if !errors.Is(err, io.EOF) || last == many {
+		t.Fatalf("the listing ends with %v, with %d records more", err, last-many)
+	}
+	for n := range many {
+		if !seen[fmt.Sprintf("evr_%026d.json", n)] {
+			t.Fatalf("record %d of %d is not listed; %d are", n, many, len(seen))
+		}
+	}
 }
