@@ -180,7 +180,23 @@ func (l *atLinkNode) readlink(*call) (to string, err error) {
 	return to, err
 }
 
+// getxattr answers, besides what was stored, what tells a program that brings the past back
+// which thing this was; like those of a living file, these are not listed.
 func (n *atNode) getxattr(_ *call, name string) (v []byte, err error) {
+	switch name {
+	case "user.aios.object_id":
+		if !n.a.Object.IsZero() {
+			return []byte(n.a.Object.String()), nil
+		}
+	case "user.aios.version_id":
+		if !n.a.Version.IsZero() {
+			return []byte(n.a.Version.String()), nil
+		}
+	case "user.aios.mode": // the listing shows it without the bits that let one write
+		return fmt.Appendf(nil, "%04o", n.a.Mode&0o7777), nil
+	case "user.aios.time":
+		return []byte(n.at.UTC().Format(time.RFC3339Nano)), nil
+	}
 	err = n.look(0, func(sn *objects.Snapshot) error {
 		v, err = sn.GetXattr(n.a.Ino, name)
 		return err

@@ -3,10 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -136,103 +134,4 @@ func cutVersion(arg string) (path, version string, ok bool) {
 		return arg, "", false // a file that has an @ in its name
 	}
 	return arg[:i], arg[i+1:], true
-}
-
-func diffCommand() *cobra.Command {
-	return &cobra.Command{Use: "diff PATH[@V] [PATH[@V]]", Short: "Differences between two versions; of one path, against the version before", Args: usageArgs(cobra.RangeArgs(1, 2)),
-		RunE: func(c *cobra.Command, a []string) error {
-			if len(a) == 1 {
-				path, _, ok := cutVersion(a[0])
-				if ok {
-					a = []string{a[0], path}
-				} else {
-					a = []string{path + "@-1", path}
-				}
-			}
-			left, err := pickVersion(a[0])
-			if err != nil {
-				return err
-			}
-			right, err := pickVersion(a[1])
-			if err != nil {
-				return err
-			}
-			cmd := exec.CommandContext(c.Context(), "diff", "-u", "--label", a[0], "--label", a[1], "--", left, right)
-			cmd.Stdout, cmd.Stderr = c.OutOrStdout(), c.ErrOrStderr()
-			err = cmd.Run()
-			var ee *exec.ExitError
-			if errors.As(err, &ee) && ee.ExitCode() == 1 {
-				return nil // they differ: that is the answer, not a failure
-			}
-			return err
-		}}
-}
-
-func restoreVersionCommand() *cobra.Command {
-	return &cobra.Command{Use: "restore-version PATH@V", Short: "Make an earlier version current, as a new version", Args: usageArgs(cobra.ExactArgs(1)),
-		RunE: func(c *cobra.Command, a []string) error {
-			path, _, ok := cutVersion(a[0])
-			if !ok {
-				return fail(exitUsage, "name a version: PATH@V (see `aios history PATH`)")
-			}
-			from, err := pickVersion(a[0])
-			if err != nil {
-				return err
-			}
-			if err := copyInto(from, path); err != nil {
-				return reach(err)
-			}
-			if wantsJSON(c) {
-				return printJSON(c.OutOrStdout(), map[string]string{"path": path, "from": from, "version": getXattr(path, "user.aios.version_id")})
-			}
-			fmt.Fprintf(c.OutOrStdout(), "%s is again as in %s\n", path, filepath.Base(from))
-			return nil
-		}}
-}
-
-// copyInto rewrites path with the version's bytes. The version is read whole into
-// a file beside it first, so that a failure half-way leaves the path as it was;
-// the rename keeps the path's history (contract §3).
-func copyInto(from, path string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	mode := os.FileMode(0o644)
-	var uid, gid = -1, -1
-	if info, err := os.Lstat(path); err == nil {
-		if !info.Mode().IsRegular() {
-			return fmt.Errorf("%s is not a regular file", path)
-		}
-		mode = info.Mode().Perm()
-		uid, gid = ownerOf(info)
-	} else if info, err := in.Stat(); err == nil {
-		mode = info.Mode().Perm() | 0o200
-	}
-	tmp := filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".restore.part")
-	out, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = io.Copy(out, in)
-	if err == nil {
-		err = out.Chmod(mode)
-	}
-	if err == nil && uid >= 0 && (uid != os.Geteuid()) {
-		err = out.Chown(uid, gid)
-	}
-	if err == nil {
-		err = out.Sync()
-	}
-	if e := out.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = os.Remove(tmp) // the copy's own error is what counts
-	}
-	return err
 }
