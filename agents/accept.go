@@ -178,6 +178,9 @@ func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (*
 		}
 		return nil, nil
 	}
+	if err := rt.origin(c, doc); err != nil {
+		return nil, err
+	}
 	c.r.Plan, err = rt.d.Translator.Catalog().Compile(doc, c.r.Intent, c.r.PlanID)
 	if err != nil {
 		bad := c.malformed(err)
@@ -197,6 +200,29 @@ func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (*
 		}
 	}
 	return nil, rt.begin(ctx, c)
+}
+
+// origin holds what a document says of where it comes from against what is known: the
+// subject is the one who drops it (nobody acts for another), and the parent is an action of
+// his. An action's id is made when it is accepted, so that what exists cannot have this
+// goal among its parents, and no circle can close.
+func (rt *Runtime) origin(c *change, doc *plan.Document) error {
+	if id := c.r.By.Subject.ID; doc.Subject != "" && doc.Subject != id {
+		c.refuse("SubjectUnauthorized", "the document speaks for "+doc.Subject+", and "+id+" dropped it", map[string]any{"field": "/subject"})
+		c.emit(record.EmitterRuntime, record.ActionValidated, nil, map[string]any{"outcome": "FAILED", "error_code": "SubjectUnauthorized", "claimed_subject": doc.Subject})
+		return fmt.Errorf("a document of %s, dropped by %s: %w", doc.Subject, id, ErrDenied)
+	}
+	if doc.ParentActionID == "" {
+		return nil
+	}
+	for _, l := range rt.all() {
+		r := l.now()
+		if r.By.Subject.ID == c.r.By.Subject.ID && r.action(doc.ParentActionID) != nil {
+			c.r.Cause, c.r.Correlation = doc.ParentActionID, r.Correlation
+			return nil
+		}
+	}
+	return c.malformed(doc.Fail(plan.CodeMalformed, "/parent_action_id", "there is no action "+doc.ParentActionID+" of yours", ""))
 }
 
 func (c *change) malformed(err error) error {

@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/ai-os-dot-net/aios/agents/adapter"
@@ -84,7 +85,7 @@ type Condition struct {
 func (rt *Runtime) envelope(r *Run, a *Action) envelope {
 	e := envelope{Schema: envelopeSchema,
 		Identity: envelopeIdentity{ActionID: a.ID, IdempotencyKey: a.Step.IdempotencyKey, CreatedAt: r.Accepted, IntentID: r.Intent, PlanID: r.PlanID,
-			ParentActionID: a.Parent, CorrelationID: r.Correlation, RequestHash: a.RequestHash},
+			ParentActionID: cmp.Or(a.Parent, r.Cause), CorrelationID: r.Correlation, RequestHash: a.RequestHash},
 		Execution: envelopeExecution{ReceivedAt: r.Accepted, Runtime: rt.id, Phase: a.State.Phase(), State: a.State, PhaseChangedAt: phaseChanged(r, a),
 			Conditions: rt.conditions(r, a), Attempts: a.Attempts, DispatchKind: a.Dispatch, QueueClass: r.class(), RollbackOutcome: a.Rollback, CrashSeen: a.CrashSeen,
 			EvidenceReceipts: receipts(r, a)},

@@ -90,9 +90,10 @@ type Run struct {
 	Accepted    time.Time            `json:"accepted_at"`
 	Changed     time.Time            `json:"changed_at"`
 	Done        time.Time            `json:"done_at,omitzero"`
-	Parent      string               `json:"parent_run_id,omitempty"` // whose effects it takes back
-	MovedTo     string               `json:"moved_to,omitempty"`      // below .done/
-	Aliases     []string             `json:"aliases,omitempty"`       // names that the same goal was dropped under again
+	Parent      string               `json:"parent_run_id,omitempty"`    // whose effects it takes back
+	Cause       string               `json:"parent_action_id,omitempty"` // the action that it follows from, as its document says
+	MovedTo     string               `json:"moved_to,omitempty"`         // below .done/
+	Aliases     []string             `json:"aliases,omitempty"`          // names that the same goal was dropped under again
 	Intent      string               `json:"intent_id"`
 	PlanID      string               `json:"plan_id"`
 	Correlation string               `json:"correlation_id"`

@@ -35,7 +35,7 @@ var bad = []struct {
 	{"two documents", "", head + "actions: [{action: a.b}]\n---\nx: 1\n", CodeMalformed, 4, 1, "second"},
 	{"unknown field", "", head + "mod: LIVE\nactions: [{action: a.b}]\n", CodeMalformed, 3, 1, `did you mean "mode"`},
 	{"unknown field of an action", "", head + "actions:\n  - action: a.b\n    traget: {}\n", CodeMalformed, 5, 5, `did you mean "target"`},
-	{"subject cannot be claimed", "", head + "subject: local:root\nactions: [{action: a.b}]\n", CodeMalformed, 3, 1, "unknown field"},
+	{"no subject", "", head + "subject: root\nactions: [{action: a.b}]\n", CodeInvalidSubject, 3, 10, "is no subject"},
 	{"unknown field of expect", "", head + "actions:\n- action: a.b\n  expect: {version: ver_01J9Z6M7Q8R9S0T1V2W3X4Y5Z6, hash: x}\n", CodeMalformed, 5, 53, "unknown field"},
 	{"duplicate key", "", head + "mode: LIVE\nmode: SIMULATE\n", CodeMalformed, 4, 1, "twice"},
 	{"duplicate key deep", "", head + "actions:\n- action: a.b\n  target: {path: a, path: b}\n", CodeMalformed, 5, 21, "twice"},

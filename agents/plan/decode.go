@@ -11,6 +11,8 @@ import (
 var (
 	actionName = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*){1,2}$`)
 	actionID   = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_-]*$`)
+	subjectID  = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,62}(:[a-z0-9_-]+)+$`) // S6.3 §3
+	parentID   = regexp.MustCompile(`^act_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 	versionID  = regexp.MustCompile(`^ver_[0-7][0-9A-HJKMNP-TV-Z]{25}$`)
 	verifyType = regexp.MustCompile(`^[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)?$`)
 )
@@ -23,7 +25,7 @@ func (d *Document) decode(root *node) *Error {
 	}
 	d.Mode, d.Atomic = Live, true
 	d.note("", root)
-	known := []string{"schema", "reason", "mode", "atomic", "idempotency_key", "queue_class", "actions"}
+	known := []string{"schema", "reason", "mode", "atomic", "idempotency_key", "queue_class", "subject", "parent_action_id", "actions"}
 	if s, ok := root.get("schema"); !ok {
 		return fail(root.pos, CodeSchemaVersion, "`schema` is missing", "add `schema: "+Schema+"`")
 	} else if s.kind != textNode {
@@ -49,6 +51,10 @@ func (d *Document) decode(root *node) *Error {
 			d.Atomic = v.truth
 		case "idempotency_key":
 			err = d.key(v)
+		case "subject":
+			err = d.subject(v)
+		case "parent_action_id":
+			err = d.parent(v)
 		case "queue_class":
 			err = d.queueClass(v)
 		case "actions":
@@ -129,6 +135,28 @@ func (d *Document) key(v *node) *Error {
 		}
 	}
 	d.IdempotencyKey = v.text
+	return nil
+}
+
+func (d *Document) subject(v *node) *Error {
+	switch {
+	case v.kind != textNode:
+		return wrong("subject", v, textNode)
+	case len(v.text) > MaxSubject || !subjectID.MatchString(v.text):
+		return fail(v.pos, CodeInvalidSubject, quoted(v.text)+" is no subject", "as in family:alice, or leave it out: it is whoever drops the document")
+	}
+	d.Subject = v.text
+	return nil
+}
+
+func (d *Document) parent(v *node) *Error {
+	switch {
+	case v.kind != textNode:
+		return wrong("parent_action_id", v, textNode)
+	case !parentID.MatchString(v.text):
+		return fail(v.pos, CodeMalformed, "parent_action_id "+quoted(v.text)+" is no action's id", "act_ and 26 characters, from the intent.json of the goal that this one follows from")
+	}
+	d.ParentActionID = v.text
 	return nil
 }
 

@@ -11,6 +11,7 @@ const (
 	MaxDepth     = 8        // nesting of maps and lists inside target, params, args
 	MaxReason    = 1024     // characters (S0.1 §4.4)
 	MaxKey       = 128      // characters of an idempotency key (S0.1 §3.3)
+	MaxSubject   = 256      // bytes of a subject (S6.3 §3)
 	MaxActionID  = 64       // characters of an action's id
 	MaxVerify    = 32       // verification intents of one action
 	MaxPath      = 4096     // bytes of a path string (S4.1 §5)
@@ -91,6 +92,11 @@ type Document struct {
 	Mode           Mode // Live when not written
 	Atomic         bool // true when not written
 	IdempotencyKey string
+	// Subject is whom the document says it comes from, "" where it does not say. It makes
+	// nobody that: a document of somebody else's is refused.
+	Subject string
+	// ParentActionID is the action that this goal follows from, "" for none.
+	ParentActionID string
 	// QueueClass is the queue that is asked for, "" for the submitter's own. Whose run
 	// it is decides, and this only among what that allows (S10.1 §11).
 	QueueClass string

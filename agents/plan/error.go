@@ -16,6 +16,8 @@ const (
 	CodeInvalidActionName Code = "InvalidActionName"
 	// CodeUnknownAction: well formed, but no capability of the catalogue.
 	CodeUnknownAction Code = "UnknownActionRequested"
+	// CodeInvalidSubject: a subject that is not of the form type:name.
+	CodeInvalidSubject Code = "InvalidSubject"
 	// CodeInvalidIdempotencyKey: not 1 to 128 printable characters.
 	CodeInvalidIdempotencyKey Code = "InvalidIdempotencyKey"
 	// CodeSchemaVersion: `schema` is missing or is not one this version reads.
