@@ -115,7 +115,7 @@ func rootCommand() *cobra.Command {
 	root.AddCommand(
 		mountCommand(), umountCommand(), goalCommand(), intentCommand(), inboxCommand(),
 		logCommand(), verifyCommand(), fsckCommand(), gcCommand(), reindexCommand(), policyCommand(), agentCommand(), findCommand(),
-		historyCommand(), diffCommand(), restoreVersionCommand(), restoreCommand(), snapshotCommand(), statusCommand(), doctorCommand(),
+		historyCommand(), diffCommand(), restoreVersionCommand(), restoreCommand(), backupCommand(), snapshotCommand(), statusCommand(), doctorCommand(),
 	)
 	return root
 }

@@ -48,12 +48,23 @@ func (t tree) trash() ([]trashed, error) {
 }
 
 func restoreCommand() *cobra.Command {
-	var to string
-	c := &cobra.Command{Use: "restore [--to PATH] [PATH...]", Short: "Bring removed files and directories back; without a path, list what can be brought back",
+	var to, from string
+	c := &cobra.Command{Use: "restore [--to PATH] [PATH...] | --from BACKUP STATE", Short: "Bring removed files and directories back; without a path, list what can be brought back",
 		Long: `Bring back what was removed, by whatever program: the same object, with its
 attributes, hard links and versions. PATH is where it was (the newest removal of
-that path counts) or a name below views/trash/. Without a path, the trash is listed.`,
+that path counts) or a name below views/trash/. Without a path, the trash is listed.
+What was removed is kept for 90 days (--retention of ` + "`aios mount`" + `; user.aios.retention of a
+directory says otherwise for what is in it).
+
+With --from, make a state directory of what ` + "`aios backup`" + ` wrote; every file is checked.
+` + "`aios fsck`" + ` and ` + "`aios verify`" + ` check what is in them.`,
 		RunE: func(c *cobra.Command, a []string) error {
+			if from != "" {
+				if len(a) != 1 || to != "" {
+					return fail(exitUsage, "--from takes one new state directory")
+				}
+				return restoreBackup(c, from, a[0])
+			}
 			if to != "" && len(a) != 1 {
 				return fail(exitUsage, "--to takes one path")
 			}
@@ -75,6 +86,7 @@ that path counts) or a name below views/trash/. Without a path, the trash is lis
 			}
 			return nil
 		}}
+	c.Flags().StringVar(&from, "from", "", "a backup, to make a state directory of")
 	c.Flags().StringVar(&to, "to", "", "bring it back at this path instead of its own")
 	return c
 }
