@@ -29,7 +29,7 @@ type config struct {
 	EvidenceAnchor  string        `yaml:"evidence_anchor" usage:"file, best on another disk, that signed checkpoints are appended to as well"`
 	EpochInterval   time.Duration `yaml:"epoch_interval" usage:"longest time that a change waits before it is durable"`
 	VersionInterval time.Duration `yaml:"version_interval" usage:"fsync makes a version at most this often"`
-	Retention       time.Duration `yaml:"retention" usage:"how far back history reaches"`
+	Retention       time.Duration `yaml:"retention" usage:"how far back history reaches, and how long what was removed is kept; user.aios.retention of a directory (all, none, last=N, days=N) says otherwise below it"`
 	SealAge         time.Duration `yaml:"seal_age" usage:"age at which an evidence segment is sealed"`
 	GIDBase         uint32        `yaml:"gid_base" usage:"first gid for groups made by group.create"`
 	SingleOperator  ownApproval   `yaml:"single_operator" usage:"first start only: may a person approve what he asked for himself: auto (where nobody else could: one login at most, or a mount for its owner alone), true or false"`

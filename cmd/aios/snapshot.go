@@ -12,7 +12,10 @@ import (
 )
 
 func snapshotCommand() *cobra.Command {
-	c := &cobra.Command{Use: "snapshot", Short: "Name the tree as it is now, and hold it whatever retention says"}
+	c := &cobra.Command{Use: "snapshot", Short: "Name the tree as it is now, and hold it whatever retention says",
+		Long: `A snapshot is the whole stored tree of one moment, readable at views/at/NAME and held until
+it is removed, whatever retention says. An administrator makes and removes it. Its name is
+good wherever a time is: aios diff DIR@NAME, aios restore-version DIR@NAME.`}
 	c.AddCommand(
 		&cobra.Command{Use: "create NAME", Short: "Name the tree as it is now; it is readable at views/at/NAME", Args: usageArgs(cobra.ExactArgs(1)),
 			RunE: func(c *cobra.Command, a []string) error {
