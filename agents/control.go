@@ -1,9 +1,11 @@
 package agents
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"time"
 
@@ -13,20 +15,22 @@ import (
 )
 
 // Write takes what was written to a control file of a run: answer, approval, cancel,
-// rollback.
+// override, rollback.
 func (rt *Runtime) Write(ctx context.Context, by Submitter, run, file string, data []byte) error {
 	l, own := rt.visible(by, run)
 	if l == nil {
 		return ErrNotFound
 	}
 	text := strings.TrimSpace(string(data))
-	if file != "approval" && !own {
+	if file != "approval" && file != "override" && !own {
 		return ErrDenied
 	}
 	var err error
 	switch file {
 	case "approval":
 		err = rt.approve(l, by, text)
+	case "override":
+		err = rt.override(l, by, text)
 	case "answer":
 		err = rt.answer(ctx, l, text)
 	case "cancel":
@@ -137,6 +141,37 @@ func (rt *Runtime) revoke(l *tracked, by Submitter, reason string) error {
 		}
 		return err
 	})
+}
+
+// override answers a person who wants what was denied for good: no constitutional denial
+// can be overridden, by nobody, and that it was tried stands in the log (S5.4 §6). The
+// action, which is over, stays what it is.
+func (rt *Runtime) override(l *tracked, by Submitter, reason string) error {
+	code := "TARGET_NOT_OVERRIDABLE"
+	if by.Subject.IsAI {
+		code = "SUBJECT_NOT_HUMAN"
+	}
+	err := rt.step(l, func(c *change) error {
+		a := deniedForGood(c.r)
+		if a == nil {
+			return fmt.Errorf("nothing was denied for good: %w", ErrInvalid)
+		}
+		told := map[string]any{"reason_code": code, "target_action_id": a.ID, "target_hard_deny_rule_id": a.Decision.RuleID, "message": reason}
+		c.emitAs(by.Subject.ID, by.Subject.IsAI, record.EmitterOverride, record.OverrideDenied, nil, told)
+		c.emitAs(by.Subject.ID, by.Subject.IsAI, record.EmitterOverride, record.OverrideReview, nil, maps.Clone(told))
+		return nil
+	})
+	return cmp.Or(err, fmt.Errorf("%s: a constitutional denial stands: %w", code, ErrDenied))
+}
+
+// deniedForGood is the first action of a run that a hard denial has ended, or nil.
+func deniedForGood(r *Run) *Action {
+	for _, a := range r.Actions {
+		if d := a.Decision; a.State == PolicyDenied && d != nil && d.HardDeny {
+			return a
+		}
+	}
+	return nil
 }
 
 // aiApproval refuses an AI, and leaves a record of that it tried.

@@ -11,6 +11,7 @@ import (
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/adapter/aiosfs"
 	"github.com/ai-os-dot-net/aios/agents/plan"
+	"github.com/ai-os-dot-net/aios/agents/translate"
 	"github.com/ai-os-dot-net/aios/evidence/record"
 	"github.com/ai-os-dot-net/aios/objects"
 	"github.com/ai-os-dot-net/aios/policy"
@@ -60,6 +61,10 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 		c.emit(record.EmitterRuntime, record.ActionReceived, a, map[string]any{"kind": string(c.r.Plan.Mode)})
 		if !known && !rt.forbidden(ctx, c, a) {
 			c.invalid(a, "UnknownAdapter", "no adapter carries out "+s.Action+" here")
+			continue
+		}
+		if known && !translate.KnownProfile(s.SandboxProfile) {
+			c.invalid(a, "SandboxProfileUnknown", fmt.Sprintf("there is no sandbox profile %q, and without one %s is not run", s.SandboxProfile, s.Action))
 			continue
 		}
 		if from, to := rt.rescopes(c.r.By, s); from != to {

@@ -1,11 +1,15 @@
 package agents
 
 import (
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/ai-os-dot-net/aios/agents/translate"
 )
 
 // from is a typed goal with more fields at its top.
@@ -156,5 +160,98 @@ func TestActions14_Targets(t *testing.T) {
 		if d := m.records(alice, name); strings.Contains(fmt.Sprint(d), "EXECUTION_STARTED") {
 			t.Errorf("%s: %v", c.doc, d)
 		}
+	}
+}
+
+// An action whose sandbox profile nobody knows is not run, and a manifest without one is
+// not loaded.
+func TestActions15_UnknownSandbox(t *testing.T) {
+	t.Log("proves: actions-15")
+	m := newMachine(t)
+	alice := m.who(aliceUID)
+	with := func(profile string) (*translate.Catalog, error) {
+		raw, err := translate.DefaultBundle(m.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var file struct {
+			Publisher translate.Publisher `json:"publisher"`
+			Body      []byte              `json:"body"`
+		}
+		var body struct {
+			Manifests []json.RawMessage  `json:"manifests"`
+			Recipes   []translate.Recipe `json:"recipes"`
+		}
+		if err := errors.Join(json.Unmarshal(raw, &file), json.Unmarshal(file.Body, &body)); err != nil {
+			t.Fatal(err)
+		}
+		for i, b := range body.Manifests {
+			if strings.Contains(string(b), `"aiosfs.object.mkdir.v1"`) {
+				body.Manifests[i] = json.RawMessage(profileField.ReplaceAll(b, []byte(`${1}"`+profile+`"`)))
+			}
+		}
+		root := m.key.Public().(ed25519.PublicKey)
+		p, err := translate.Endorse(m.key, "test", root, file.Publisher.Domains)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if raw, err = translate.SignBundle(m.key, p, "test", body.Manifests, body.Recipes); err != nil {
+			t.Fatal(err)
+		}
+		return translate.Load(raw, translate.Trust{Root: root})
+	}
+	if _, err := with(""); err == nil || !strings.Contains(err.Error(), "SandboxProfileUnknown") {
+		t.Errorf("a manifest without a profile: %v", err)
+	}
+	doc := `{"schema":"aios.intent.v1alpha1","reason":"x","actions":[{"id":"a","action":"aiosfs.object.mkdir","target":{"path":"d"}}]}`
+	for i, profile := range []string{"no-such-walls", "aiosfs-transaction"} {
+		want := []string{"FAILED", "SUCCEEDED"}[i]
+		c, err := with(profile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.rt.d.Translator = translate.New(c)
+		if s := m.drop(alice, profile, doc); s != want {
+			t.Errorf("%s: %s", profile, s)
+		}
+		if _, err := m.store.Resolve("groups/family/users/alice/home/d"); (err == nil) != (want == "SUCCEEDED") {
+			t.Errorf("%s: the directory: %v", profile, err)
+		}
+	}
+	if e := m.read(alice, "no-such-walls", "error.json"); !strings.Contains(e, `"SandboxProfileUnknown"`) {
+		t.Error(e)
+	}
+	if recs := fmt.Sprint(m.records(alice, "no-such-walls")); strings.Contains(recs, "POLICY_DECISION") || strings.Contains(recs, "EXECUTION_STARTED") {
+		t.Errorf("it leaves %s", recs)
+	}
+}
+
+var profileField = regexp.MustCompile(`("default_sandbox_profile_id": *)"[^"]*"`)
+
+// What is denied for good stays so, whoever wants it overridden; that it was tried is in
+// the log with its reason, and the denied action stays as it was.
+func TestConstitutionalDenialsAreNotOverridden(t *testing.T) {
+	m := newMachine(t)
+	ai, bob := m.who(agentUID), m.who(bobUID)
+	if s := m.drop(ai, "i", `{"schema":"aios.intent.v1alpha1","reason":"x","actions":[{"id":"a","action":"package.install","target":{"package":"hello","path":"/aios/system/apps/hello"}}]}`); s != "POLICY_DENIED" {
+		t.Fatal(s)
+	}
+	before := m.read(ai, "i", "intent.json")
+	l, _ := m.rt.visible(ai, "i")
+	if err := m.rt.override(l, bob, "needed at once"); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "TARGET_NOT_OVERRIDABLE") {
+		t.Errorf("a person: %v", err)
+	}
+	if err := m.rt.Write(t.Context(), ai, "i", "override", []byte("needed at once")); !errors.Is(err, ErrDenied) || !strings.Contains(err.Error(), "SUBJECT_NOT_HUMAN") {
+		t.Errorf("an agent: %v", err)
+	}
+	if after := m.read(ai, "i", "intent.json"); after != before {
+		t.Errorf("the envelope changed:\n%s\n%s", before, after)
+	}
+	if recs := strings.Join(m.records(ai, "i"), " "); !strings.HasSuffix(recs, "OVERRIDE_DENIED OVERRIDE_REVIEW OVERRIDE_DENIED OVERRIDE_REVIEW") {
+		t.Errorf("records %s", recs)
+	}
+	m.drop(bob, "fine", `write "x" to /aios/groups/family/shared/x.md`)
+	if err := m.rt.Write(t.Context(), bob, "fine", "override", []byte("why not")); !errors.Is(err, ErrInvalid) {
+		t.Errorf("of what was not denied: %v", err)
 	}
 }

@@ -209,6 +209,9 @@ func (rt *Runtime) render(r *Run) map[string][]byte {
 	if slices.ContainsFunc(r.Actions, func(a *Action) bool { return a.Approval != nil }) {
 		f["approval"] = approvalText(r)
 	}
+	if a := deniedForGood(r); a != nil {
+		f["override"] = []byte("denied for good (" + a.Decision.ReasonCode + "): nobody can override it\n")
+	}
 	f["cancel"], f["rollback"] = []byte{}, []byte{}
 	return f
 }
@@ -268,7 +271,7 @@ func approvalText(r *Run) []byte {
 }
 
 // controls are the files that are written to.
-var controls = []string{"answer", "approval", "cancel", "rollback"}
+var controls = []string{"answer", "approval", "cancel", "override", "rollback"}
 
 func (rt *Runtime) fileInfo(r *Run, run, p string, data []byte) FileInfo {
 	name := p[strings.LastIndexByte(p, '/')+1:]

@@ -348,3 +348,61 @@ func TestEvidence33_SimulationIsMarked(t *testing.T) {
 		}
 	}
 }
+
+// Two people of different groups list the same directories of the log, in turn and again:
+// each finds his own records and none of the other's, by no list and by no name, also when
+// the kernel has just shown it to the other.
+func TestEvidence91_NoRecordLeaksThroughACache(t *testing.T) {
+	p := newPeople(t)
+	type person struct {
+		uid               int
+		login, group, gid string
+		own, listed       []string
+	}
+	people := []*person{{uid: 5, login: "games", group: "family"}, {uid: 6, login: "man", group: "homelab"}} // Debian's (base-passwd)
+	for _, a := range people {
+		if out, err := exec.Command("getent", "passwd", a.login).Output(); err != nil || !strings.HasPrefix(string(out), fmt.Sprintf("%s:x:%d:", a.login, a.uid)) {
+			t.Skipf("there is no login %s of uid %d to put into a group", a.login, a.uid)
+		}
+		p.ok(0, "mkdir $M/groups/"+a.group+" && mkdir $M/groups/"+a.group+"/users/"+a.login)
+		a.gid = p.ok(0, "stat -c %g $M/groups/"+a.group)
+		out, err := p.inGroup(a.uid, a.gid, `echo 'write "x" to a.md' > $M/intents/g && cat $M/intents/g.d/wait && readlink $M/intents/g.d/evidence/*`)
+		if err != nil || !strings.HasPrefix(out, "SUCCEEDED") {
+			t.Fatalf("%s: %v %s", a.login, err, out)
+		}
+		for _, l := range strings.Fields(out)[1:] {
+			_, at, _ := strings.Cut(l, "evidence/records/")
+			a.own = append(a.own, at)
+		}
+		if len(a.own) < 5 {
+			t.Fatalf("%s has %v", a.login, a.own)
+		}
+	}
+	for round := range 4 {
+		for i := range people {
+			a, b := people[(i+round)%2], people[(i+round+1)%2]
+			out, err := p.inGroup(a.uid, a.gid, "cd $M/evidence/records && ls -d */*/*/*/* && cat */*/*/*/* > /dev/null")
+			if err != nil {
+				t.Fatalf("%s: %v %s", a.login, err, out)
+			}
+			if a.listed = strings.Fields(out); len(a.listed) < len(a.own) {
+				t.Errorf("%s lists %d records and has caused %d", a.login, len(a.listed), len(a.own))
+			}
+			for _, at := range a.own {
+				if !slices.Contains(a.listed, at) {
+					t.Errorf("%s does not find his own %s", a.login, at)
+				}
+			}
+			for _, at := range b.own {
+				if slices.Contains(a.listed, at) {
+					t.Errorf("round %d: %s lists %s of %s", round, a.login, at, b.login)
+				}
+			}
+			out, _ = p.inGroup(a.uid, a.gid, "cd $M/evidence/records; for f in "+strings.Join(b.own, " ")+"; do stat -c %n $f; cat $f; done 2> /dev/null")
+			if out != "" {
+				t.Errorf("round %d: %s reaches what is of %s: %s", round, a.login, b.login, out)
+			}
+		}
+	}
+	t.Log("proves: evidence-91")
+}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -208,7 +209,7 @@ func TestF91_ProposalOfAnAgentApproved(t *testing.T) {
 // C: an agent that wants to install a package is denied for good, whoever asks after it
 // (filesystem.md §15).
 func TestF93_AgentInstallsNothing(t *testing.T) {
-	t.Log("proves: G-2 actions-93 C-49")
+	t.Log("proves: F-93 G-2 actions-93 C-49")
 	p := newPeople(t)
 	p.agent(t)
 	doc := intent("need a tool", "id: a\naction: package.install\ntarget: {package: hello}")
@@ -242,6 +243,32 @@ func TestF93_AgentInstallsNothing(t *testing.T) {
 	}
 	if out, err := p.as(0, "ls $M/self/inbox | grep . "); err == nil {
 		t.Errorf("somebody is asked to approve it: %s", out)
+	}
+	// Who looks after the machine cannot override it either; that it was tried is kept.
+	_, out, _ := run(t, p.bin, "find", "--mount", p.dir, "--json", `from actions where action = "package.install"`)
+	tries := 0
+	ids := regexp.MustCompile(`run_[0-9A-Z]{26}`).FindAllString(out, -1)
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		dir := "$M/intents/" + id + ".d"
+		if e, err := p.as(0, "cat "+dir+"/error.json"); err != nil || !strings.Contains(e, "AISystemAdminBlocked") {
+			continue
+		}
+		before := p.ok(0, "cat "+dir+"/intent.json "+dir+"/state")
+		if out, err := p.as(0, "echo 'the operator needs this tool at once' > "+dir+"/override"); err == nil {
+			t.Errorf("the override is taken: %s", out)
+		}
+		if after := p.ok(0, "cat "+dir+"/intent.json "+dir+"/state"); after != before {
+			t.Errorf("the override changed\n%s\nto\n%s", before, after)
+		}
+		if r := p.ok(0, "cat "+dir+"/evidence/*-OVERRIDE_DENIED.json"); !strings.Contains(r, `"OVERRIDE_DENIED"`) || !strings.Contains(r, `"FOREVER"`) {
+			t.Errorf("the try in the log: %s", r)
+		}
+		p.ok(0, "ls "+dir+"/evidence/ | grep OVERRIDE_REVIEW")
+		tries++
+	}
+	if tries != 1 { // the other one is stopped by another rule
+		t.Errorf("%d overrides were tried", tries)
 	}
 	if out, err := p.as(agentUID, "echo 'grant x' > $M/intents/i.d/approval"); err == nil {
 		t.Errorf("an approval of it is taken: %s", out)

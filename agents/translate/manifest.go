@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -100,7 +101,7 @@ func parseManifest(raw []byte) (*Manifest, error) {
 	case m.Semantic.Title == "":
 		return nil, fmt.Errorf("read manifest %s: no title", m.CapabilityID)
 	case m.SandboxProfile == "":
-		return nil, fmt.Errorf("read manifest %s: no sandbox profile", m.CapabilityID)
+		return nil, fmt.Errorf("read manifest %s: SandboxProfileUnknown: no sandbox profile", m.CapabilityID)
 	}
 	if err := m.compileSchema(); err != nil {
 		return nil, fmt.Errorf("read manifest %s: %w", m.CapabilityID, err)
@@ -139,3 +140,11 @@ func (m *Manifest) Domain() string {
 	d, _, _ := strings.Cut(m.Action, ".")
 	return d
 }
+
+// profiles are the sandbox profiles that there are.
+var profiles = []string{"aiosfs-transaction", "host-network-control", "host-package-control", "host-process-control", "host-read-only",
+	"host-service-control", "repo-fetch", "vault-brokered-network"}
+
+// KnownProfile says whether there is a sandbox profile of that name. What names another
+// is not run (S10.1 §8): nobody would know which walls it has.
+func KnownProfile(id string) bool { return slices.Contains(profiles, id) }
