@@ -256,11 +256,15 @@ var gates = []record.Emitter{record.EmitterPolicy, record.EmitterApps, record.Em
 
 // decide asks policy and moves the action on (T4 to T6, T12).
 func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
+	questions := map[string]policy.Request{} // by the decision's id
 	d, f := rt.ask(c, a, func(q policy.Request) policy.Decision {
+		one := rt.d.Kernel.Evaluate
 		if c.r.Plan.Mode == plan.Simulate {
-			return rt.d.Kernel.Simulate(ctx, q)
+			one = rt.d.Kernel.Simulate
 		}
-		return rt.d.Kernel.Evaluate(ctx, q)
+		d := one(ctx, q)
+		questions[d.ID] = q
+		return d
 	})
 	if f != nil {
 		// The place does not exist in the lattice: nothing that could be allowed.
@@ -269,6 +273,11 @@ func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 	}
 	a.Decision = &d
 	told := map[string]any{"decision": d.Outcome.String(), "reason_code": d.ReasonCode, "rule_id": d.RuleID, "bundle_version": d.BundleVersion, "snapshot_id": d.SnapshotID}
+	if q, ok := questions[d.ID]; ok {
+		// All that the decision depends on: with the bundle, the log alone tells why it
+		// was made, and whether it is made again.
+		told["request"], told["evaluated_at"] = q, d.EvaluatedAt
+	}
 	c.emit(record.EmitterPolicy, record.PolicyDecision, a, told)
 	for _, name := range d.ExtraRecords {
 		t, err := record.Parse(name)

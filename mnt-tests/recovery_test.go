@@ -104,6 +104,24 @@ func TestRecoveryMount(t *testing.T) {
 	if code, out, errs = run(t, bin, "verify", "--mount", m.dir); code != 0 || !strings.HasPrefix(out, "consistent") {
 		t.Errorf("verify: %d %s%s", code, out, errs)
 	}
+	// With no agent, no goal and no model at hand, what happened is read as ever, and
+	// reading it leaves no trace.
+	size, err := os.ReadFile(filepath.Join(m.dir, "system/evidence/head"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, out, errs = run(t, bin, "log", "--mount", m.dir, "-n", "0", "--json"); code != 0 || !strings.Contains(out, `"EXECUTION_SUCCEEDED"`) {
+		t.Errorf("log: %d %s%s", code, out, errs)
+	}
+	if now, err := os.ReadFile(filepath.Join(m.dir, "system/evidence/head")); err != nil || string(now) != string(size) {
+		t.Errorf("reading the log has added to it: %v\n%s%s", err, size, now)
+	}
+	for _, kind := range []string{"RECOVERY_EVENT", "MODEL_CALL"} {
+		if got := m.records(kind); len(got) != 0 {
+			t.Errorf("%s: %v", kind, got)
+		}
+	}
+	t.Log("proves: evidence-11")
 	before := m.version()
 	m.rule("rules/more.yaml", "rule_id: more\neffect: deny\npriority: 900\nsubjects: [\"class:human\"]\nactions: [process.signal]\n")
 	after := m.sign()
