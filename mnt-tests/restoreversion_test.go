@@ -51,6 +51,21 @@ func TestRestoreVersionOfADirectory(t *testing.T) {
 	}
 }
 
+// Names that are of another kind now, swapped, special or odd go back as well.
+func TestRestoreVersionOfOtherKinds(t *testing.T) {
+	p := newPeople(t)
+	aios := p.bin + " --mount $M "
+	p.ok(aliceUID, `set -e; cd $M/self/home; mkdir -p d/x d/y d/wasdir d/ro; echo a > d/a; echo b > d/b; echo k > d/kind; echo in > d/wasdir/in; mkfifo -m 640 d/fifo; ln -s /nowhere d/dangling
+		echo at > d/at@sign; printf x > "d/new
+line"; echo r > d/ro/r; chmod 500 d/ro; for i in 1 2 3; do echo $i > d/x/$i; done; sync d; date -u +%FT%T.%NZ > then; sync d
+		mv d/a d/t; mv d/b d/a; mv d/t d/b; rm d/kind; mkdir d/kind; echo z > d/kind/z; rm -rf d/wasdir; echo file > d/wasdir; rm d/fifo; mv d/x d/y/moved; rm d/dangling d/at@sign d/new*`)
+	if out := p.ok(aliceUID, "cd $M/self/home; "+aios+`diff d@$(cat then)`); !strings.Contains(out, "changed  kind\n") || !strings.Contains(out, "changed  wasdir\n") || !strings.Contains(out, "removed  fifo") {
+		t.Errorf("the diff: %s", out)
+	}
+	p.ok(aliceUID, "set -e; cd $M/self/home; "+aios+`restore-version d@$(cat then); [ -p d/fifo ]; [ $(stat -c %a d/fifo) = 640 ]; [ $(stat -c %a d/ro) = 500 ]; [ $(cat d/a) = a ]; [ $(cat d/b) = b ]; [ $(cat d/wasdir/in) = in ]; [ ! -e d/y/moved ]
+		[ -z "$(`+aios+`diff d@$(cat then))" ]; [ $(cat $M/views/trash/wasdir) = file ]`)
+}
+
 // A file that was removed or renamed comes back at any of its versions.
 func TestRestoreVersionOfARemovedName(t *testing.T) {
 	p := newPeople(t)

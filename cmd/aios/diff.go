@@ -79,7 +79,7 @@ func showDiff(c *cobra.Command, label []string, left, right string) error {
 			return err
 		}
 		l, r := filepath.Join(left, d.Path), filepath.Join(right, d.Path)
-		if d.Kind != "file" || d.Change != "changed" || !small(l) || !small(r) {
+		if d.Change != "changed" || !small(l) || !small(r) {
 			continue
 		}
 		if err := textDiff(c, filepath.Join(label[0], d.Path), filepath.Join(label[1], d.Path), l, r); err != nil {
@@ -152,9 +152,10 @@ func alike(kind, left, right string) (bool, error) {
 	return true, nil
 }
 
+// small tells a file whose text is worth showing.
 func small(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.Size() <= smallDiff
+	info, err := os.Lstat(path)
+	return err == nil && info.Mode().IsRegular() && info.Size() <= smallDiff
 }
 
 // orNothing lets a file that is not there be compared as an empty one.

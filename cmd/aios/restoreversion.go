@@ -60,7 +60,13 @@ caller may take one; otherwise the time to go back to is printed. Nothing is los
 			if err := r.run(kind); err != nil {
 				return reach(err)
 			}
-			return r.report(c)
+			if err := r.report(c); err != nil {
+				return err
+			}
+			if len(r.failed) > 0 {
+				return reach(fmt.Errorf("not all is as it was: %w", errors.Join(r.failed...)))
+			}
+			return nil
 		}}
 }
 
@@ -74,6 +80,7 @@ type restorer struct {
 	trashed map[string]string // object ids of what views/trash shows at its top
 	kept    map[string]string // paths below then, to their object ids
 	extra   []string
+	failed  []error
 
 	Changed, Returned, Removed []string
 }
@@ -168,7 +175,7 @@ func (r *restorer) readTrash() error {
 
 // one makes one path, and what is below it, what it was.
 func (r *restorer) one(rel, kind string) error {
-	then, now := filepath.Join(r.then, rel), filepath.Join(r.now, rel)
+	now := filepath.Join(r.now, rel)
 	is, err := kindOf(now)
 	if err != nil {
 		return err
@@ -181,7 +188,7 @@ func (r *restorer) one(rel, kind string) error {
 		is = ""
 	}
 	if is == "" {
-		back, err := r.comeBack(rel, then, now)
+		back, err := r.comeBack(rel, kind)
 		if err != nil {
 			return err
 		}
@@ -199,20 +206,40 @@ func (r *restorer) one(rel, kind string) error {
 		return r.link(rel, is == "")
 	}
 	if is == "" {
-		return fmt.Errorf("%s: a special file that is not in the trash any more cannot be brought back", now)
+		return r.special(rel)
 	}
+	return nil
+}
+
+// special makes a FIFO or a socket anew; of a device, the past does not say which it was.
+func (r *restorer) special(rel string) error {
+	then, now := filepath.Join(r.then, rel), filepath.Join(r.now, rel)
+	info, err := os.Lstat(then)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if kind := info.Mode().Type(); !ok || kind != fs.ModeNamedPipe && kind != fs.ModeSocket {
+		return fmt.Errorf("%s: a device that is not in the trash cannot be brought back", now)
+	}
+	// Such a file has no attributes to tell its mode; the past shows all of it but who may write.
+	if err := syscall.Mknod(now, st.Mode|0o200, 0); err != nil {
+		return fmt.Errorf("make %s: %w", now, err)
+	}
+	r.Returned = append(r.Returned, rel)
 	return nil
 }
 
 // comeBack brings a thing that is not at its name any more back as itself: from the name
 // that it was given since, or out of the trash.
-func (r *restorer) comeBack(rel, then, now string) (bool, error) {
+func (r *restorer) comeBack(rel, kind string) (bool, error) {
+	then, now := filepath.Join(r.then, rel), filepath.Join(r.now, rel)
 	id := getXattr(then, "user.aios.object_id")
 	if id == "" {
 		return false, nil
 	}
 	if from, ok := r.living[id]; ok {
-		if old := filepath.Join(r.now, from); getXattr(old, "user.aios.object_id") == id {
+		if old := filepath.Join(r.now, from); getXattr(old, "user.aios.object_id") == id && isKind(old, kind) {
 			if r.kept[from] == id { // another name of it, that it had then too
 				return true, os.Link(old, now)
 			}
@@ -221,7 +248,7 @@ func (r *restorer) comeBack(rel, then, now string) (bool, error) {
 		}
 	}
 	file, ok := r.trashed[id]
-	if !ok {
+	if !ok || !isKind(file, kind) {
 		return false, nil
 	}
 	delete(r.trashed, id)
@@ -237,6 +264,12 @@ func (r *restorer) comeBack(rel, then, now string) (bool, error) {
 		return false, err
 	}
 	return true, r.readTrash()
+}
+
+// isKind guards against a thing that took the object of a removed one of another kind over.
+func isKind(path, kind string) bool {
+	is, err := kindOf(path)
+	return err == nil && is == kind
 }
 
 func (r *restorer) directory(rel string, missing bool) error {
@@ -259,7 +292,7 @@ func (r *restorer) directory(rel string, missing bool) error {
 			return err
 		}
 		if err := r.one(filepath.Join(rel, e.Name()), kind); err != nil {
-			return err
+			r.failed = append(r.failed, err) // the rest can still be what it was
 		}
 	}
 	are, err := os.ReadDir(now)
