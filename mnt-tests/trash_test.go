@@ -61,6 +61,15 @@ func TestTrash(t *testing.T) {
 	}
 }
 
+// A file made at once under a removed directory's name is a thing of its own: the directory
+// stays in the trash and comes back.
+func TestTrashKeepsADirectoryReplacedByAFile(t *testing.T) {
+	p := newPeople(t)
+	p.ok(aliceUID, `set -e; cd $M/self/home; mkdir d; echo in > d/in; rm -rf d; echo file > d; ln -s x l; rm l; echo file > l
+		[ $(cat $M/views/trash/d/in) = in ]; [ $(getfattr --only-values -n user.aios.kind d) = FILE ]; [ $(readlink $M/views/trash/l) = x ]
+		mv d e; mv $M/views/trash/d d; [ $(cat d/in) = in ]`)
+}
+
 // KDE overwrites by CREATE N.part, UNLINK N, RENAME N.part N; deletes by a copy to the
 // home directory and UNLINK; restores by CREATE (kde.md §4). The name keeps its history.
 func TestKDESequences(t *testing.T) {

@@ -435,9 +435,11 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 		}
 		s.bury(c, n, dir, name, true, false)
 		n.buried, n.buriedAt = n.writes, s.o.Now()
-		s.recent[recentKey{dir, name}] = recentUnlink{o.id, c.Subject, s.o.Now()}
-		if len(s.recent) > 10_000 {
-			s.forgetRecent()
+		if isRegular(n.mode) { // a directory or a link is not what a new file goes on with
+			s.recent[recentKey{dir, name}] = recentUnlink{o.id, c.Subject, s.o.Now()}
+			if len(s.recent) > 10_000 {
+				s.forgetRecent()
+			}
 		}
 		s.workOf(c).moves++
 		if !o.current.IsZero() {
