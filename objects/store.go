@@ -98,6 +98,7 @@ type Store struct {
 	nextIno    Ino
 	openSeq    uint64 // number of the open epoch
 	recent     map[recentKey]recentUnlink
+	recentMost int // how many of these are too many
 	trashSeq   uint64
 	quota      quotas
 	pinned     pins
@@ -171,7 +172,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), moves: 1, objs: map[ID]*object{},
-		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, drafts: map[*node]bool{}, stop: make(chan struct{})}
+		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, recentMost: recentLeast, drafts: map[*node]bool{}, stop: make(chan struct{})}
 	s.quiet = sync.NewCond(&s.mu)
 	s.view = db.View()
 	s.retainNow = make(chan struct{}, 1)

@@ -437,7 +437,7 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 		n.buried, n.buriedAt = n.writes, s.o.Now()
 		if isRegular(n.mode) { // a directory or a link is not what a new file goes on with
 			s.recent[recentKey{dir, name}] = recentUnlink{o.id, c.Subject, s.o.Now()}
-			if len(s.recent) > 10_000 {
+			if len(s.recent) > s.recentMost {
 				s.forgetRecent()
 			}
 		}
@@ -479,12 +479,19 @@ func (s *Store) unorphan(n *node) {
 	s.open.puts[key] = nil
 }
 
+// recentLeast is how many removed names are remembered before any is looked through.
+const recentLeast = 10_000
+
+// forgetRecent drops the removed names whose time is over. The next look comes when there
+// are twice as many as are left, so that removing a big tree costs no more a name.
 func (s *Store) forgetRecent() {
+	now := s.o.Now()
 	for k, r := range s.recent {
-		if s.o.Now().Sub(r.at) > recreateWithin {
+		if now.Sub(r.at) > recreateWithin {
 			delete(s.recent, k)
 		}
 	}
+	s.recentMost = max(recentLeast, 2*len(s.recent))
 }
 
 // Rmdir removes an empty directory.

@@ -28,11 +28,41 @@ func (x *Index) run() {
 		case <-time.After(gather):
 		}
 		retry = nil
+		x.burst = x.outlast()
 		if err := x.drain(); err != nil && !errors.Is(err, errClosing) {
 			x.o.Logger.Error("the search index falls behind", "error", err)
 			retry = time.After(time.Second)
 		}
 	}
+}
+
+// outlast waits until a burst of changes is over, and tells whether there was one: what
+// came and went in it needs no indexing at all.
+func (x *Index) outlast() bool {
+	backlog := func() int {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		return len(x.pending) + len(x.named)
+	}
+	n := backlog()
+	if n < burst {
+		return false
+	}
+	for end := time.Now().Add(burstMost); time.Now().Before(end); {
+		select {
+		case <-x.stop:
+			return true
+		case <-x.hurry:
+			return false
+		case <-time.After(burstQuiet):
+		}
+		now := backlog()
+		if now == n {
+			break
+		}
+		n = now
+	}
+	return true
 }
 
 func (x *Index) closing() bool {
@@ -69,7 +99,7 @@ func (x *Index) drain() error {
 }
 
 // rest keeps the index from taking more than half of one processor from those whose files
-// it reads; who waits for it ends the rest.
+// it reads, and a quarter after a burst; who waits for it ends the rest.
 func (x *Index) rest(worked time.Duration) {
 	x.mu.Lock()
 	wanted := x.awaited || len(x.waiters) > 0
@@ -77,10 +107,14 @@ func (x *Index) rest(worked time.Duration) {
 	if wanted {
 		return
 	}
+	rest := min(worked, maxRest)
+	if x.burst {
+		rest = min(3*worked, burstRest)
+	}
 	select {
 	case <-x.stop:
 	case <-x.hurry:
-	case <-time.After(min(worked, maxRest)):
+	case <-time.After(rest):
 	}
 }
 

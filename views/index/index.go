@@ -44,8 +44,15 @@ const (
 	// gather is how long changes are collected before they are indexed: what lives
 	// shorter is never read, and a run of small epochs (an fsync each) is one batch.
 	gather = time.Second
-	// maxRest bounds a rest between two batches.
-	maxRest = 250 * time.Millisecond
+	// maxRest bounds a rest between two batches, and burstRest one after a burst.
+	maxRest   = 250 * time.Millisecond
+	burstRest = time.Second
+	// burst is how many changes at once are an unpacked or a removed tree rather than
+	// somebody's work. They are indexed when no more have come for burstQuiet, and
+	// slowly; burstMost bounds the wait. Whoever asks the index is not kept waiting.
+	burst      = 2000
+	burstQuiet = 2 * time.Second
+	burstMost  = 30 * time.Second
 	// page is how many hits are asked for at a time.
 	page = 1000
 	// schema names the form of the documents; an index of another one is rebuilt.
@@ -82,6 +89,7 @@ type Index struct {
 	// what is being indexed; only run's goroutine has them.
 	applied time.Time
 	awaited bool
+	burst   bool // what is being indexed came in a burst; of run
 
 	mu      sync.Mutex
 	pending map[objects.Ino]bool
