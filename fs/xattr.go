@@ -100,6 +100,7 @@ func (t *tree) modelXattr(ino objects.Ino, name string) (v []byte, err error, ok
 	default:
 		return nil, nil, false
 	}
+	t.store.Settle(ino) // the close of what was just saved may not be worked off yet
 	a, err := t.store.GetAttr(ino)
 	if err != nil {
 		return nil, err, true

@@ -18,6 +18,16 @@ func (h *Handle) Closing() {
 	}
 }
 
+// Settle waits until the closes of a file that have begun are over, so that what was saved
+// before the call is a version.
+func (s *Store) Settle(ino Ino) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for n := s.nodes[ino]; n != nil && n.closing > 0; {
+		s.quiet.Wait()
+	}
+}
+
 // Close closes the handle; the last writer's makes a version of what was written.
 func (h *Handle) Close(ctx context.Context) error {
 	if h.closed.Swap(true) {

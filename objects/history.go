@@ -152,6 +152,15 @@ func (s *Store) OpenVersion(ver ID) (Reader, error) {
 // NameHistory lists the versions that a name in a directory has had, oldest first,
 // through all objects that it was bound to (filesystem.md §8: it follows the name).
 func (s *Store) NameHistory(dir Ino, name string) ([]Version, error) {
+	s.mu.Lock()
+	d, bound, err := s.dent(dir, name)
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if bound {
+		s.Settle(d.ino)
+	}
 	if err := s.commit(context.Background()); err != nil {
 		return nil, err
 	}
