@@ -24,10 +24,10 @@ import (
 //	days=N   every version of the last N days
 //	none     the current version alone
 //
-// Without one, history thins as it ages: every version of the last day, of those the
-// newest 1,000, then one a minute; one an hour for a week; one a day until the store's
-// retention (90 days); the newest ten until then in any case. What was removed is kept
-// until the store's retention, N days, or for ever; with `none` until the next pass.
+// Without one, every version is kept until the store's retention (90 days), so that the
+// past can be looked at whole; only of a file that is saved more often than a thousand
+// times meanwhile (a log, a database) the older ones thin: one a minute of the last day,
+// one an hour of the last week, one a day before that. What was removed is kept until the store's retention, N days, or for ever; with `none` until the next pass.
 //
 // Purge is the pass that lets go of what retention has ended. Nothing else does, and it
 // leaves its evidence. It never touches what a pointer, an open conflict or a named
@@ -40,7 +40,6 @@ const RetentionXattr = "user.aios.retention"
 // hour keeps about a thousand versions of that hour.
 const (
 	thinNewest = 1000
-	thinFloor  = 10
 	thinDay    = 24 * time.Hour
 	thinWeek   = 7 * thinDay
 )
@@ -92,7 +91,7 @@ func (r retention) ended(made []time.Time, now time.Time, keep time.Duration) []
 			drop[i] = age > time.Duration(r.days)*thinDay
 		case age > keep:
 			drop[i] = true
-		case i < thinFloor, age <= thinDay && i < thinNewest:
+		case i < thinNewest:
 		default:
 			// The last version of a stretch stands for it.
 			step := time.Minute

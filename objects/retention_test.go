@@ -29,7 +29,8 @@ func TestRetentionThins(t *testing.T) {
 		{"days=2", every(100, time.Hour), 49, 49},
 		{"", every(1000, time.Second), 1000, 1000},
 		{"", every(10_000, 100*time.Millisecond), 1000, 1020},
-		{"", every(3000, time.Hour), 24 + 6*24 + 83, 24 + 6*24 + 86},
+		{"", every(900, 2*time.Hour), 900, 900},
+		{"", every(3000, time.Hour), 1000 + 48, 1000 + 50},
 		{"", every(20, 10*thinDay), 10, 10},
 	} {
 		r, err := parseRetention(c.policy)
