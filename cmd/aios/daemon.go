@@ -11,6 +11,7 @@ import (
 	"runtime/debug"
 	"sort"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ai-os-dot-net/aios/agents"
@@ -32,7 +33,7 @@ type daemon struct {
 	ids     *identities
 	kernel  *policy.Kernel
 	bundle  *bundleFiles
-	server  *aiosfs.Server
+	server  atomic.Pointer[aiosfs.Server]
 	runtime *agents.Runtime
 	first   bool
 	started time.Time
@@ -136,11 +137,17 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		}
 		d.onClose(box.Close)
 	}
+	before := d.ids.Catalog()
 	server, err := aiosfs.Mount(ctx, o)
 	if err != nil {
 		return err
 	}
-	d.server = server
+	d.server.Store(server)
+	if d.ids.Catalog() != before { // by a goal that a crash had interrupted: nobody could tell the mount
+		if err := server.Reload(ctx); err != nil {
+			return errors.Join(err, server.Unmount())
+		}
+	}
 	d.watchPolicy(ctx)
 	debug.SetGCPercent(gcPercent)
 	idle, stop := context.WithCancel(ctx)

@@ -126,7 +126,7 @@ func serve(ctx context.Context, cfg config, m mountSettings) error {
 		logger.Warn("systemd could not be told that the mount is ready", "error", err)
 	}
 	gone := make(chan struct{})
-	go func() { d.server.Wait(); close(gone) }()
+	go func() { d.server.Load().Wait(); close(gone) }()
 	select {
 	case <-gone:
 	case <-ctx.Done():
@@ -143,7 +143,7 @@ func serve(ctx context.Context, cfg config, m mountSettings) error {
 func (d *daemon) unmount(gone <-chan struct{}) error {
 	var err error
 	for range 20 {
-		if err = d.server.Unmount(); err == nil {
+		if err = d.server.Load().Unmount(); err == nil {
 			return nil
 		}
 		select {

@@ -30,7 +30,7 @@ func (d *daemon) mountRecovery(ctx context.Context, m mountSettings) error {
 	if err != nil {
 		return err
 	}
-	d.server = server
+	d.server.Store(server)
 	d.watchPolicy(ctx)
 	return nil
 }

@@ -101,10 +101,11 @@ func (b book) Encode(c *identity.Catalog) []byte { return c.Marshal(b.d.ids.key)
 // directories that belong to it and forget what the kernel remembers.
 func (b book) Use(c *identity.Catalog) {
 	b.d.ids.cat.Store(c)
-	if b.d.server == nil {
+	server := b.d.server.Load()
+	if server == nil {
 		return
 	}
-	if err := b.d.server.Reload(context.Background()); err != nil {
+	if err := server.Reload(context.Background()); err != nil {
 		b.d.logger.Error("the directories of a new group or user are not all there", "error", err)
 	}
 }
