@@ -108,6 +108,10 @@ func errnoOf(err error) syscall.Errno {
 	if errors.As(err, &ie) {
 		return syscall.EINVAL
 	}
+	// A log or store that waits for room on the disk is no damage: there is a word for it.
+	if errors.Is(err, syscall.ENOSPC) {
+		return syscall.ENOSPC
+	}
 	for _, row := range errnoTable {
 		if errors.Is(err, row.err) {
 			return row.errno

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -114,13 +115,20 @@ func (s *Store) commitOpen(ctx context.Context) error {
 		defer s.mu.Unlock()
 		return s.broken
 	}
+	if w := s.delayed; w != nil {
+		s.mu.Unlock()
+		if err := s.put(ctx, w.ov, w.batch, true); err != nil {
+			return err
+		}
+		s.mu.Lock()
+	}
 	s.saveDrafts()
 	ov := s.close()
 	s.mu.Unlock()
 	if ov == nil {
 		return nil
 	}
-	return s.write(ctx, ov)
+	return s.writeOr(ctx, ov, true)
 }
 
 // close takes the open epoch out, for write to make durable; nil for an empty one. s.mu is
@@ -192,19 +200,44 @@ func (s *Store) encode(ov *overlay) (*kv.Batch, error) {
 // write syncs the bytes that an epoch names, then commits and syncs its records; s.mu
 // is free, commitMu held. A failure leaves the store read-only: what is in memory is
 // no longer what is on disk.
-func (s *Store) write(ctx context.Context, ov *overlay) error {
+func (s *Store) write(ctx context.Context, ov *overlay) error { return s.writeOr(ctx, ov, false) }
+
+// writeOr is write; with wait, an epoch that the full disk does not take is kept for later.
+// A transaction's is not: who asked for it is told that it failed.
+func (s *Store) writeOr(ctx context.Context, ov *overlay, wait bool) error {
 	s.at("commit: epoch is closed")
 	batch, err := s.encode(ov)
-	var ts kv.TS
-	if err == nil {
-		ts, err = s.writeEpoch(ctx, ov, batch)
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.broken = fmt.Errorf("an epoch could not be committed: %w", err)
+		return err
 	}
+	return s.put(ctx, ov, batch, wait)
+}
+
+// delayed is an epoch that the full disk would not take. Nothing of it was written, and
+// nothing changes until it is: every commit tries again.
+type delayed struct {
+	ov    *overlay
+	batch *kv.Batch
+}
+
+// put makes an encoded epoch durable; as write.
+func (s *Store) put(ctx context.Context, ov *overlay, batch *kv.Batch, wait bool) error {
+	ts, err := s.writeEpoch(ctx, ov, batch)
 	s.mu.Lock()
+	if wait && errors.Is(err, kv.ErrNoSpace) {
+		s.delayed = &delayed{ov, batch}
+		s.mu.Unlock()
+		return fmt.Errorf("commit: %w", ErrNoSpace)
+	}
 	if err != nil {
 		s.broken = fmt.Errorf("an epoch could not be committed: %w", err)
 		s.mu.Unlock()
 		return err
 	}
+	s.delayed = nil
 	s.view.Close()
 	s.view = s.db.View()
 	s.committing = nil

@@ -205,5 +205,8 @@ func (s *Store) writable() error {
 	if s.broken != nil {
 		return fmt.Errorf("%w: %w", ErrReadOnly, s.broken)
 	}
+	if s.delayed != nil {
+		return ErrNoSpace
+	}
 	return nil
 }

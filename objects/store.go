@@ -111,6 +111,7 @@ type Store struct {
 
 	commitMu   sync.Mutex // one commit at a time
 	durableSeq uint64     // epochs below this number are durable; guarded by commitMu
+	delayed    *delayed   // the closed epoch that waits for room on the disk; set with mu held
 	broken     error      // why the store is read-only; guarded by mu
 
 	outbox outbox
