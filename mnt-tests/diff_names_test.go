@@ -98,22 +98,38 @@ func (w *caller) access(c *call) (string, error) {
 // they moved since this caller last looked.
 func (w *caller) stat(c *call) (string, error) {
 	var st unix.Stat_t
-	var err error
-	key := c.P
+	dir, path, flags, key := w.dir(c), c.P, c.flags(), c.P+c.Flags
 	if c.FD > 0 {
-		err = unix.Fstat(w.fd(c.FD), &st)
-		key = fmt.Sprint("fd ", c.FD)
-	} else {
-		err = unix.Fstatat(w.dir(c), c.P, &st, c.flags())
-		key += c.Flags
+		dir, path, flags, key = w.fd(c.FD), "", unix.AT_EMPTY_PATH, fmt.Sprint("fd ", c.FD)
 	}
-	if err != nil {
+	if err := unix.Fstatat(dir, path, &st, flags); err != nil {
 		return "", err
 	}
-	return w.shown(key, &st), nil
+	return w.shown(key, object(dir, path, flags), &st), nil
 }
 
-func (w *caller) shown(key string, st *unix.Stat_t) string {
+// A look is what is remembered of the last stat of a name: the object that had it, and its
+// times.
+type look struct {
+	object       string
+	mtime, ctime unix.Timespec
+}
+
+// object tells what has a name now from what had it before: their times have nothing to do
+// with each other, and the clock of a disk is coarse enough for two to be the same.
+func object(dir int, path string, flags int) string {
+	how := flags & unix.AT_EMPTY_PATH
+	if flags&(unix.AT_EMPTY_PATH|unix.AT_SYMLINK_NOFOLLOW) == 0 {
+		how = unix.AT_SYMLINK_FOLLOW
+	}
+	h, _, err := unix.NameToHandleAt(dir, path, how)
+	if err != nil {
+		return err.Error()
+	}
+	return string(h.Bytes())
+}
+
+func (w *caller) shown(key, object string, st *unix.Stat_t) string {
 	text := fmt.Sprintf("%o links=%d %d:%d", st.Mode, st.Nlink, st.Uid, st.Gid)
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG, unix.S_IFLNK:
@@ -128,11 +144,12 @@ func (w *caller) shown(key string, st *unix.Stat_t) string {
 		text += fmt.Sprintf(" m=%d.%09d", st.Mtim.Sec, st.Mtim.Nsec)
 	}
 	was, ok := w.seen[key]
-	w.seen[key] = [2]unix.Timespec{st.Mtim, st.Ctim}
-	if ok && was[0] != st.Mtim {
+	w.seen[key] = look{object, st.Mtim, st.Ctim}
+	ok = ok && was.object == object
+	if ok && was.mtime != st.Mtim {
 		text += " m+"
 	}
-	if ok && was[1] != st.Ctim {
+	if ok && was.ctime != st.Ctim {
 		text += " c+"
 	}
 	return text
@@ -235,7 +252,7 @@ func (w *caller) tree(c *call) (string, error) {
 		if err := unix.Lstat(p, &st); err != nil {
 			return fmt.Errorf("lstat %s: %w", p, err)
 		}
-		fmt.Fprintf(&out, "\n  %s %s", strconv.Quote(p), w.shown("tree "+p, &st))
+		fmt.Fprintf(&out, "\n  %s %s", strconv.Quote(p), w.shown("tree "+p, object(unix.AT_FDCWD, p, unix.AT_SYMLINK_NOFOLLOW), &st))
 		if x, err := w.listxattr(&call{P: p}); err == nil && x != "" {
 			for name := range strings.SplitSeq(x, " ") {
 				v, err := w.getxattr(&call{P: p, Name: name, Flags: "LINK"})

@@ -312,11 +312,18 @@ var sequences = []struct{ name, ends, calls string }{
 		chown q uid=60101 gid=60150
 		stat q
 		list .`},
-	{name: "a device opened", ends: "devices on the mount", calls: `
+	{name: "a device opened", calls: `
 		mknod c flags=CHR mode=666 n=259
 		open c fd=3 flags=PATH
 		open c fd=3 flags=RDONLY
-		read fd=3 n=5`},
+		read fd=3 n=5
+		bob open c fd=2 flags=RDONLY|NOATIME
+		bob open c fd=2 flags=WRONLY|TRUNC
+		bob write fd=2 data=swallowed
+		stat c
+		alice mknod mine flags=CHR mode=644 n=259
+		mknod b flags=BLK mode=666 n=259
+		open b fd=3 flags=RDONLY`},
 	{name: "rename", calls: `
 		open a fd=1 flags=CREAT|RDWR mode=644
 		write fd=1 data=A
@@ -405,6 +412,24 @@ var sequences = []struct{ name, ends, calls string }{
 		unlink s/a
 		alice unlink s/c
 		bob unlink s/c`},
+	{name: "nothing changed", calls: `
+		mkdir d mode=755
+		open f fd=1 flags=CREAT|RDWR mode=644
+		symlink f l
+		tree
+		chown d uid=-1 gid=-1
+		chown f uid=-1 gid=-1
+		chown l uid=-1 gid=-1 flags=LINK
+		tree
+		chmod d mode=755
+		chmod f mode=644
+		tree
+		utimens f a=omit m=omit
+		truncate f n=0
+		tree
+		alice chown f uid=-1 gid=-1
+		alice chown d uid=-1 gid=-1
+		tree`},
 	{name: "modes and owners", calls: `
 		open f fd=1 flags=CREAT|RDWR mode=644
 		chmod f mode=4755

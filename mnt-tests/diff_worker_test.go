@@ -17,12 +17,12 @@ import (
 // sizes of directories) is left out.
 type caller struct {
 	fds  map[int]int
-	seen map[string][2]unix.Timespec // mtime and ctime of the last stat, by path
+	seen map[string]look // the last stat, by name
 }
 
 func serveCalls(in io.Reader, out io.Writer) error {
 	dec, enc := gob.NewDecoder(in), gob.NewEncoder(out)
-	w := &caller{fds: map[int]int{}, seen: map[string][2]unix.Timespec{}}
+	w := &caller{fds: map[int]int{}, seen: map[string]look{}}
 	for {
 		var c call
 		if err := dec.Decode(&c); err != nil {

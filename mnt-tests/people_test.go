@@ -27,7 +27,7 @@ type people struct {
 	daemon *exec.Cmd
 }
 
-func newPeople(t *testing.T) *people {
+func newPeople(t *testing.T, flags ...string) *people {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("acts as several users: needs root")
@@ -39,7 +39,7 @@ func newPeople(t *testing.T) *people {
 			t.Fatal(err)
 		}
 	}
-	p.daemon = mounted(t, p.bin, p.state, p.dir)
+	p.daemon = mounted(t, p.bin, p.state, p.dir, flags...)
 	t.Cleanup(func() {
 		_ = p.daemon.Process.Signal(syscall.SIGTERM)
 		_ = p.daemon.Wait()

@@ -159,7 +159,8 @@ type Attr struct {
 	ACL                        string // the access list's bytes, where it says more than Mode
 }
 
-// SetAttr says what SetAttr changes; a nil field stays.
+// SetAttr says what SetAttr changes; a nil field stays. With all of them nil it is what
+// chown(-1, -1) asks for: the time of change moves, a capability goes.
 type SetAttr struct {
 	Mode         *uint32 // permission bits, setuid, setgid, sticky
 	UID, GID     *uint32

@@ -122,15 +122,16 @@ func (s *Store) SetAttr(c Cred, ino Ino, set SetAttr) (Attr, error) {
 	if err := s.writable(); err != nil {
 		return Attr{}, err
 	}
-	if set.Mode == nil && set.UID == nil && set.GID == nil && set.Atime == nil && set.Mtime == nil {
-		return s.attrOf(n), nil
+	nothing := set.Mode == nil && set.UID == nil && set.GID == nil && set.Atime == nil && set.Mtime == nil
+	if nothing && set.Size != nil {
+		return s.attrOf(n), nil // truncate has stamped it
 	}
 	s.observe(n)
 	s.touch(n)
 	if set.Mode != nil {
 		n.chmod(*set.Mode)
 	}
-	if set.UID != nil || set.GID != nil {
+	if set.UID != nil || set.GID != nil || nothing {
 		n.dropCapability()
 	}
 	if set.UID != nil {
