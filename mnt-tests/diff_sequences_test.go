@@ -300,6 +300,7 @@ var sequences = []struct{ name, ends, calls string }{
 		open p fd=2 flags=WRONLY
 		write fd=2 data=through
 		read fd=1 n=100
+		stat p
 		open s fd=3 flags=RDWR
 		alice mknod mine flags=FIFO mode=644
 		alice mknod dev flags=CHR mode=644 n=259

@@ -267,12 +267,12 @@ func (s *Store) observe(n *node) {
 	}
 	s.touch(n)
 	n.writes++
-	n.mtime = mtime
+	if !mtime.After(n.ctime) {
+		mtime = n.ctime.Add(1) // the host's clock goes in ticks, ours does not; a write follows what was there
+	}
+	n.mtime, n.ctime = mtime, mtime
 	if size, blocks, ok := n.draft.TryStat(); ok {
 		n.size, n.blocks = size, blocks
-	}
-	if mtime.After(n.ctime) {
-		n.ctime = mtime
 	}
 	// The kernel leaves to us what a write does to set-id bits (HANDLE_KILLPRIV_V2).
 	if n.mode&(unix.S_ISUID|unix.S_ISGID) != 0 && n.lastCred.UID != 0 {

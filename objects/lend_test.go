@@ -205,3 +205,28 @@ func TestLentFilesWithoutSync(t *testing.T) {
 		t.Fatalf("%+v, %v", vs, err)
 	}
 }
+
+// A write that the kernel does to a lent file moves both times on, also where the host's
+// clock, which goes in ticks, is behind the one that the file was made by.
+func TestLentWritesMoveTimes(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(ctx, Options{Dir: t.TempDir(), Now: func() time.Time { return time.Now().Add(time.Second) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	a, h, err := s.Create(alice, RootIno, "f", 0o644, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(ctx)
+	f := lend(t, h, true)
+	for i := range 3 {
+		poke(t, f, noise(100*(i+1), 1))
+		b, err := s.GetAttr(a.Ino)
+		if err != nil || !b.Mtime.After(a.Mtime) || !b.Ctime.After(a.Ctime) || b.Size != int64(100*(i+1)) {
+			t.Errorf("write %d: from %v, %v to %v, %v, size %d, %v", i, a.Mtime, a.Ctime, b.Mtime, b.Ctime, b.Size, err)
+		}
+		a = b
+	}
+}
