@@ -73,7 +73,7 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 			if c.r.Name != name && !slices.Contains(c.r.Aliases, name) {
 				c.r.Aliases = append(c.r.Aliases, name)
 			}
-			c.event(nil, c.r.State(), "the same goal was dropped again")
+			c.event(nil, c.r.State(), droppedAgain)
 			return nil
 		})
 	}
@@ -109,6 +109,9 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 	}
 	return nil
 }
+
+// droppedAgain marks a repetition among the events of the first run.
+const droppedAgain = "the same goal was dropped again"
 
 func (rt *Runtime) tracked(id string) *tracked {
 	rt.mu.Lock()
@@ -164,12 +167,12 @@ func (c *change) refuse(code, message string, details map[string]any) {
 func (rt *Runtime) understand(ctx context.Context, c *change, tx *objects.Tx) (*tracked, error) {
 	doc, err := plan.ParseDocument(c.r.Doc, c.r.Name)
 	if err != nil {
-		return nil, c.malformed(err)
+		return nil, c.unreadable(err)
 	}
 	if doc.Kind == plan.Words {
 		res, err := rt.d.Translator.Translate(ctx, rt.request(c, doc.Words))
 		if err != nil {
-			return nil, c.malformed(err)
+			return nil, c.unreadable(err)
 		}
 		c.translated(res)
 		if res.Status == translate.Ready {
@@ -222,7 +225,15 @@ func (rt *Runtime) origin(c *change, doc *plan.Document) error {
 			return nil
 		}
 	}
-	return c.malformed(doc.Fail(plan.CodeMalformed, "/parent_action_id", "there is no action "+doc.ParentActionID+" of yours", ""))
+	return c.unreadable(doc.Fail(plan.CodeMalformed, "/parent_action_id", "there is no action "+doc.ParentActionID+" of yours", ""))
+}
+
+// unreadable refuses a document that no action comes of. Who dropped it is known, so that
+// the refusal stands in the log as well.
+func (c *change) unreadable(err error) error {
+	bad := c.malformed(err)
+	c.emit(record.EmitterRuntime, record.ActionValidated, nil, map[string]any{"outcome": "FAILED", "error_code": c.r.Failure.Code})
+	return bad
 }
 
 func (c *change) malformed(err error) error {

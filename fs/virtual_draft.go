@@ -126,7 +126,7 @@ func (d *draft) commitAs(c *call, name string) error {
 		d.dirty, d.tried = false, name
 		d.mu.Unlock()
 		err := &IntentError{Code: "EnvelopeMalformed", Message: fmt.Sprintf("a document has at most %d bytes; what was written of this one is not submitted", maxDocument)}
-		d.b.settled(d.subject, name, d, err)
+		d.b.settled(d.subject, name, d, err, true)
 		return err
 	}
 	doc := append([]byte(nil), d.data...)
@@ -139,7 +139,7 @@ func (d *draft) commitAs(c *call, name string) error {
 	d.mu.Lock()
 	d.frozen, d.taken = false, err == nil
 	d.mu.Unlock()
-	d.b.settled(d.subject, name, d, err)
+	d.b.settled(d.subject, name, d, err, false)
 	return err
 }
 

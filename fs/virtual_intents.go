@@ -3,12 +3,14 @@ package fs
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"sort"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,7 +29,13 @@ type dropBox struct {
 type drops struct {
 	files map[string]*draft
 	// failed keeps why the last document of a name was not accepted.
-	failed map[string]*IntentError
+	failed map[string]failure
+}
+
+// failure is why a document was not accepted.
+type failure struct {
+	*IntentError
+	unseen bool // it never got as far as the runtime, which knows at most of an earlier one
 }
 
 const (
@@ -48,11 +56,28 @@ func temporary(name string) bool {
 		strings.HasSuffix(name, ".part") || name == "4913" || strings.HasSuffix(name, ".kate-swp") || strings.HasPrefix(name, ".goutputstream-")
 }
 
+// maxIntentName leaves room for what is added to an intent's name beside it.
+const maxIntentName = 250
+
+// nameable refuses, when the file is made and not when it is committed, a name that no
+// intent can have: its directory and its records could not bear it.
+func nameable(name string) error {
+	switch {
+	case temporary(name):
+		return nil
+	case len(name) > maxIntentName:
+		return fmt.Errorf("an intent's name has at most %d bytes: %w", maxIntentName, errNameTooLong)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%q is no text for an intent's name: %w", name, ErrInvalid)
+	}
+	return nil
+}
+
 // ours finds the caller's drops; b.mu is held.
 func (b *dropBox) ours(c *call) *drops {
 	d := b.of[c.Subject.ID]
 	if d == nil {
-		d = &drops{files: map[string]*draft{}, failed: map[string]*IntentError{}}
+		d = &drops{files: map[string]*draft{}, failed: map[string]failure{}}
 		b.of[c.Subject.ID] = d
 	}
 	return d
@@ -72,7 +97,7 @@ func (b *dropBox) run(c *call, name string) (RunInfo, bool) {
 func (b *dropBox) lookup(c *call, name string) (vnode, error) {
 	b.mu.Lock()
 	own := b.ours(c)
-	d, failed := own.files[name], (*IntentError)(nil)
+	d, failed := own.files[name], failure{}
 	if base, ok := strings.CutSuffix(name, ".d"); ok {
 		failed = own.failed[base]
 	}
@@ -87,6 +112,9 @@ func (b *dropBox) lookup(c *call, name string) (vnode, error) {
 		return b.document(c, r), nil
 	}
 	if base, ok := strings.CutSuffix(name, ".d"); ok {
+		if failed.unseen {
+			return b.failedDir(c, base, failed.IntentError), nil
+		}
 		if r, ok := b.run(c, base); ok {
 			return b.runDir(c, r.Name, r.ID, "", r.Accepted), nil
 		}
@@ -94,8 +122,8 @@ func (b *dropBox) lookup(c *call, name string) (vnode, error) {
 		if fi, err := b.t.o.Intents.Stat(c.Caller, base, "state"); err == nil {
 			return b.runDir(c, base, base, "", fi.ModTime), nil
 		}
-		if failed != nil {
-			return b.failedDir(c, base, failed), nil
+		if failed.IntentError != nil {
+			return b.failedDir(c, base, failed.IntentError), nil
 		}
 	}
 	return nil, ErrNotFound
@@ -115,11 +143,13 @@ func (b *dropBox) list(c *call) ([]vent, error) {
 	for n, d := range own.files {
 		add(n, d)
 	}
-	failed := map[string]*IntentError{}
-	for n, e := range own.failed {
-		failed[n] = e
-	}
+	failed := maps.Clone(own.failed)
 	b.mu.Unlock()
+	for n, e := range failed {
+		if e.unseen {
+			add(n+".d", b.failedDir(c, n, e.IntentError))
+		}
+	}
 	if b.t.o.Intents != nil {
 		for _, r := range b.t.o.Intents.Runs(c.Caller) {
 			add(r.Name, b.document(c, r))
@@ -130,7 +160,7 @@ func (b *dropBox) list(c *call) ([]vent, error) {
 		}
 	}
 	for n, e := range failed {
-		add(n+".d", b.failedDir(c, n, e))
+		add(n+".d", b.failedDir(c, n, e.IntentError))
 	}
 	sort.Slice(es, func(i, j int) bool { return es[i].name < es[j].name })
 	return es, nil
@@ -155,8 +185,11 @@ func (b *dropBox) failedDir(c *call, name string, e *IntentError) vnode {
 		st.key, st.perm = own.key+"/state", 0o400
 		return []vent{
 			{"error.json", &textFile{node: f, text: func(*call) ([]byte, error) {
-				return indent(map[string]any{"code": e.Code, "message": e.Message, "retryable": true,
-					"details": map[string]any{"line": e.Line, "column": e.Column}}, nil)
+				details := map[string]any{}
+				if e.Line > 0 {
+					details["line"], details["column"] = e.Line, e.Column
+				}
+				return indent(map[string]any{"code": e.Code, "message": e.Message, "retryable": false, "details": details}, nil)
 			}}},
 			{"state", &textFile{node: st, text: func(*call) ([]byte, error) { return []byte("REFUSED\n"), nil }}},
 		}, nil
@@ -206,6 +239,9 @@ func (b *dropBox) create(c *call, name string, flags, _ uint32) (vnode, vhandle,
 	}
 	if strings.HasSuffix(name, ".d") || name == ".done" {
 		return nil, nil, fmt.Errorf("%s is the name of a run's directory: %w", name, ErrImmutable)
+	}
+	if err := nameable(name); err != nil {
+		return nil, nil, err
 	}
 	d, err := b.fresh(c, name)
 	if err != nil {
@@ -274,6 +310,9 @@ func (b *dropBox) rename(c *call, old, name string, flags uint32) error {
 	if strings.HasSuffix(name, ".d") || name == ".done" {
 		return ErrImmutable
 	}
+	if err := nameable(name); err != nil {
+		return err
+	}
 	if r, ok := b.run(c, name); ok {
 		if flags&unix.RENAME_NOREPLACE != 0 {
 			return errExist
@@ -314,7 +353,7 @@ func (b *dropBox) terminal(c *call, r RunInfo) bool {
 }
 
 // accepted is called after a document was taken, or refused as malformed.
-func (b *dropBox) settled(subject, name string, d *draft, err error) {
+func (b *dropBox) settled(subject, name string, d *draft, err error, unseen bool) {
 	var ie *IntentError
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -329,7 +368,7 @@ func (b *dropBox) settled(subject, name string, d *draft, err error) {
 		}
 		delete(own.failed, name)
 	case errors.As(err, &ie):
-		own.failed[name] = ie
+		own.failed[name] = failure{ie, unseen}
 	}
 }
 

@@ -29,6 +29,18 @@ func TestBadDocuments(t *testing.T) {
 		{"an unknown field within", strings.Replace(good, "{path: x}", "{path: x, colour: red}", 1), []string{"colour"}},
 		{"a key twice", good + "\nreason: again", []string{"reason", `"line": 8`}},
 		{"an unknown action", strings.Replace(good, "object.write", "object.wriet", 1), []string{"aiosfs.object.write"}},
+		{"an action of no known kind", strings.Replace(good, "aiosfs.object.write", "lamp.dim", 1), []string{"lamp.dim", "actions are known of: agent, aiosfs"}},
+		{"a bracket that is never closed", strings.Replace(good, "reason: r", "reason: [r", 1), []string{"never closed", `"line": 2`, `"column": 9`}},
+		{"a misspelt field within", strings.Replace(good, "content: c", "contnet: c", 1), []string{`did you mean \"content\"`, `"line": 7`}},
+		{"no content", strings.Replace(good, "{content: c}", "{}", 1), []string{"params need `content` or `content_from`"}},
+		{"two contents", strings.Replace(good, "content: c", "content: c, content_from: d", 1), []string{"exclude each other"}},
+		{"a verification of no known kind", good + "\n    verify: [{type: file.exits, args: {path: x}}]", []string{"VerificationGrammarUnsupported", "near: file.exists", `"line": 8`}},
+		{"a verification of nothing", good + "\n    verify: [{type: file.exists, args: {pth: x}}]", []string{"pth", "known here: object_or_path, path"}},
+		{"a day that is none", strings.NewReplacer("object.write", "object.restore", "content: c", "at: 2026-02-30").Replace(good), []string{"2026-02-30", "2026-11-23T10:15:00Z", `"line": 7`}},
+		{"a circle", strings.Replace(good, "id: a", "id: a\n    after: [b]", 1) + "\n  - id: b\n    action: aiosfs.object.mkdir\n    target: {path: d}\n    after: [a]", []string{"circle: a → b → a"}},
+		{"a place that the tree does not have", strings.Replace(good, "path: x", "path: /aios/mine/x", 1), []string{"INVALID_TOP_LEVEL", "relative to self/home"}},
+		{"a name that a group does not have", strings.Replace(good, "path: x", "path: /aios/groups/local/attic/x", 1), []string{"INVALID_GROUP_RESERVED", "shared, projects"}},
+		{"a version of another file", strings.Replace(good, "id: a", "id: a\n    expect: {version: ver_01J9Z6M7Q8R9S0T1V2W3X4Y5Z6}", 1), []string{"StaleBase", "is not there"}},
 		{"an unknown schema", strings.Replace(good, "v1alpha1", "v9", 1), []string{"v9"}},
 		{"no reason", strings.Replace(good, "reason: r\n", "", 1), []string{"reason"}},
 		{"no actions", "schema: aios.intent.v1alpha1\nreason: r\nactions: []", []string{"actions"}},
@@ -63,18 +75,21 @@ func TestBadDocuments(t *testing.T) {
 				t.Errorf("%s: error.json does not name %s: %s", c.what, w, e)
 			}
 		}
+		if out := p.ok(aliceUID, "ls $M/intents/"+name+".d/evidence"); !strings.Contains(out, "-ACTION_VALIDATED.json") {
+			t.Errorf("%s: nothing of it in the log: %s", c.what, out)
+		}
 		if after := tree(); after != before {
 			t.Fatalf("%s: the tree has changed:\n%s\nit was\n%s", c.what, after, before)
 		}
 	}
-	for name, data := range map[string][]byte{
-		"a goal of 65 KiB":        []byte(strings.Repeat("word ", 65<<10/5)),
-		"a goal that is no UTF-8": {'w', 'r', 'i', 't', 'e', ' ', 0xff, 0xfe},
-		"a goal with a NUL":       []byte("list\x00processes"),
-		"a document of 2 MiB":     []byte(good + "\n# " + strings.Repeat("x", 2<<20)),
+	for name, c := range map[string]struct{ data, says string }{
+		"a goal of 65 KiB":        {strings.Repeat("word ", 65<<10/5), "at most 65536"},
+		"a goal that is no UTF-8": {"write \xff\xfe", "byte 0xff is not UTF-8"},
+		"a goal with a NUL":       {"list\x00processes", "a NUL byte"},
+		"a document of 2 MiB":     {good + "\n# " + strings.Repeat("x", 2<<20), "at most 1048576 bytes"},
 	} {
 		file := p.path("blob")
-		if err := os.WriteFile(file, data, 0o644); err != nil {
+		if err := os.WriteFile(file, []byte(c.data), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		if out, err := p.as(aliceUID, fmt.Sprintf("cp %s $M/intents/blob 2>&1", file)); err == nil {
@@ -82,11 +97,28 @@ func TestBadDocuments(t *testing.T) {
 				t.Errorf("%s: %s %s", name, s, out)
 			}
 		}
+		if e := p.ok(aliceUID, "cat $M/intents/blob.d/error.json"); !strings.Contains(e, c.says) || strings.Contains(e, `"line": 0`) {
+			t.Errorf("%s: %s", name, e)
+		}
 		p.ok(aliceUID, "rm -f $M/intents/blob; true")
 	}
 	for _, name := range []string{strings.Repeat("n", 256), ".hidden", "x.swp", "y~", "4913", "z.part"} {
 		p.ok(aliceUID, fmt.Sprintf("echo 'write \"no\" to never.md' > $M/intents/%s 2>/dev/null; sleep 0.1; true", name))
 	}
+	p.ok(aliceUID, `python3 - <<'EOF_PY'
+import errno, os
+m = os.environ["M"].encode() + b"/intents/"
+for name, want in ((b"n" * 251, errno.ENAMETOOLONG), (b"caf\xe9", errno.EINVAL)):
+    for how in ("create", "rename"):
+        try:
+            if how == "create": os.close(os.open(m + name, os.O_CREAT | os.O_WRONLY))
+            else:
+                f = os.open(m + b".tmp", os.O_CREAT | os.O_WRONLY); os.write(f, b"list processes"); os.close(f)
+                os.rename(m + b".tmp", m + name)
+            raise SystemExit("%s: %r was taken" % (how, name[:8]))
+        except OSError as e:
+            assert e.errno == want, (how, name[:8], e)
+EOF_PY`)
 	if after := tree(); after != before {
 		t.Errorf("the tree has changed:\n%s\nit was\n%s", after, before)
 	}

@@ -17,6 +17,9 @@ var bad = []struct {
 }{
 	{"unclosed quote", "", head + "mode: \"LIVE\nactions: []\n", CodeMalformed, 3, 7, "YAML"},
 	{"unclosed bracket", "", head + "actions: [\n", CodeMalformed, 3, 10, "YAML"},
+	{"unclosed bracket, far above", "", head + "mode: [LIVE\natomic: true\nactions: []\n", CodeMalformed, 3, 7, "never closed"},
+	{"a stray field", "", head + "actions:\n  - id: a\n   action: a.b\n", CodeMalformed, 5, 4, "indent it like"},
+	{"after nobody", "", head + "actions:\n  - id: a\n    action: a.b\n    after: [zz]\n", CodeMalformed, 6, 13, "ids of this intent: a"},
 	{"tab indentation", "", head + "actions:\n\t- action: a.b\n", CodeMalformed, 4, 1, "tabs"},
 	{"colon in plain text", "", "schema: aios.intent.v1alpha1\nreason: a: b\n", CodeMalformed, 2, 10, "quotes"},
 	{"json: missing comma", "", `{"schema": "aios.intent.v1alpha1" "reason": "x"}`, CodeMalformed, 1, 35, "','"},

@@ -24,6 +24,8 @@ const (
 	CodeSchemaVersion Code = "SchemaVersionUnsupported"
 	// CodeTargetSchema: target or params do not fit the capability's schema.
 	CodeTargetSchema Code = "TargetSchemaInvalid"
+	// CodeVerification: no verification of that name, or with other arguments.
+	CodeVerification Code = "VerificationGrammarUnsupported"
 	// CodeInvalidPath: a path string outside the tree or with `..` in it.
 	CodeInvalidPath Code = "InvalidTargetPath"
 	// CodeInvalidRequest: words that are no text (size, encoding, NUL).

@@ -19,6 +19,9 @@ func (d *Document) order() *Error {
 		for j, id := range a.After {
 			if _, ok := at[id]; !ok {
 				hint := nearHint(id, ids)
+				if hint == "" {
+					hint = "the ids of this intent: " + strings.Join(ids, ", ")
+				}
 				return d.Fail(CodeMalformed, fmt.Sprintf("/actions/%d/after/%d", i, j), "`after` names "+quoted(id)+", which no action has as its id", hint)
 			}
 		}

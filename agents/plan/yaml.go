@@ -151,6 +151,18 @@ func yamlFault(s string, err error) *Error {
 			line++
 		}
 	}
+	switch {
+	case strings.Contains(message, "expected ',' or"):
+		// What the parser names is where the mapping around it began.
+		if i := openBracket(s); i >= 0 {
+			return fail(placeOf([]byte(s), i), CodeMalformed, "not YAML: "+message, "this is never closed")
+		}
+	case strings.Contains(message, "expected '-' indicator"):
+		if n := strayLine(lines, line); n > 0 {
+			at := len(lines[n-1]) - len(strings.TrimLeft(lines[n-1], " ")) + 1
+			return fail(Position{n, at}, CodeMalformed, "not YAML: "+message, "indent it like the other fields of this entry, or begin a new entry with `- `")
+		}
+	}
 	text := lines[line-1]
 	hint := ""
 	column := len(text) - len(strings.TrimLeft(text, " ")) + 1
@@ -207,6 +219,60 @@ func unclosed(line string) int {
 		return open[0]
 	}
 	return -1
+}
+
+// openBracket gives the byte offset of the first bracket that nothing closes, or -1.
+func openBracket(s string) int {
+	var open []int
+	start := 0
+	for line := range strings.Lines(s) {
+		for i := 0; i < len(line); i++ {
+			switch c := line[i]; c {
+			case '"', '\'':
+				if i > 0 && !strings.ContainsRune(" [{,:", rune(line[i-1])) {
+					continue // an apostrophe inside a word
+				}
+				if j := strings.IndexByte(line[i+1:], c); j >= 0 {
+					i += j + 1
+				}
+			case '#':
+				if i == 0 || line[i-1] == ' ' {
+					i = len(line)
+				}
+			case '[', '{':
+				open = append(open, start+i)
+			case ']', '}':
+				open = open[:max(0, len(open)-1)]
+			}
+		}
+		start += len(line)
+	}
+	if len(open) == 0 {
+		return -1
+	}
+	return open[0]
+}
+
+// strayLine gives the first line of a block list, which begins behind line after, that
+// belongs neither to an entry nor to what holds the list; 0 when there is none.
+func strayLine(lines []string, after int) int {
+	dash := -1
+	for n := after; n <= len(lines); n++ {
+		text := lines[n-1]
+		bare := strings.TrimLeft(text, " ")
+		if bare == "" || bare[0] == '#' {
+			continue
+		}
+		indent, entry := len(text)-len(bare), strings.HasPrefix(bare, "- ")
+		switch {
+		case dash < 0 && entry:
+			dash = indent
+		case dash < 0 || entry && indent == dash:
+		case indent < dash+2:
+			return n
+		}
+	}
+	return 0
 }
 
 func secondColon(line string) int {

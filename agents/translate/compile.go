@@ -2,6 +2,7 @@ package translate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/ai-os-dot-net/aios/agents/plan"
@@ -25,7 +26,7 @@ func (c *Catalog) Compile(d *plan.Document, intentID, planID string) (*plan.Plan
 			if ok {
 				what = "action " + fmt.Sprintf("%q", a.Action) + " is retired"
 			}
-			return nil, d.Fail(plan.CodeUnknownAction, ptr+"/action", what, near(c.Nearest(a.Action, 3)))
+			return nil, d.Fail(plan.CodeUnknownAction, ptr+"/action", what, c.near(a.Action))
 		}
 		s := plan.Step{ID: a.ID, Target: a.Target, Params: a.Params, Expect: a.Expect, After: a.After, DryRun: d.Mode}
 		if _, inside := a.Target["params"]; inside {
@@ -36,10 +37,15 @@ func (c *Catalog) Compile(d *plan.Document, intentID, planID string) (*plan.Plan
 			if rest, ok := strings.CutPrefix(f.pointer, "/params"); ok {
 				at = ptr + "/params" + rest
 			}
-			if strings.Contains(f.what, "the path") {
+			if f.path {
 				code = plan.CodeInvalidPath
 			}
-			return nil, d.Fail(code, at, a.Action+": "+f.what, "")
+			return nil, d.Fail(code, at, a.Action+": "+f.what, f.hint)
+		}
+		for j, v := range a.Verify {
+			if f := checkVerification(v); f != nil {
+				return nil, d.Fail(plan.CodeVerification, fmt.Sprintf("%s/verify/%d%s", ptr, j, f.pointer), f.what, f.hint)
+			}
 		}
 		var err error
 		if steps[i], err = c.complete(m, s, a.Verify, intentID, planID); err != nil {
@@ -52,11 +58,29 @@ func (c *Catalog) Compile(d *plan.Document, intentID, planID string) (*plan.Plan
 	return p, nil
 }
 
-func near(names []string) string {
-	if len(names) == 0 {
-		return ""
+// near offers the actions that may have been meant: of like names, else those of the
+// same domain, else the domains.
+func (c *Catalog) near(action string) string {
+	if names := c.Nearest(action, 3); len(names) > 0 {
+		return "near: " + strings.Join(names, ", ")
 	}
-	return "near: " + strings.Join(names, ", ")
+	domain, _, _ := strings.Cut(action, ".")
+	var same, domains []string
+	for name, m := range c.byAction {
+		if m.Status == "retired" {
+			continue
+		}
+		if m.Domain() == domain {
+			same = append(same, name)
+		}
+		domains = append(domains, m.Domain())
+	}
+	if len(same) > 0 {
+		slices.Sort(same)
+		return "known of " + domain + ": " + strings.Join(same, ", ")
+	}
+	slices.Sort(domains)
+	return "actions are known of: " + strings.Join(slices.Compact(domains), ", ")
 }
 
 func envelopeTarget(target, params map[string]any) map[string]any {

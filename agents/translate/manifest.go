@@ -30,6 +30,7 @@ type Manifest struct {
 	schema   *jsonschema.Schema
 	slots    map[string]slot
 	required []string // slot names in schema order
+	either   []string // the params of which there must be one
 	patterns map[string][]*pattern
 }
 

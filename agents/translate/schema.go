@@ -11,9 +11,6 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
-	"github.com/santhosh-tekuri/jsonschema/v6/kind"
-	"golang.org/x/text/language"
-	"golang.org/x/text/message"
 
 	"github.com/ai-os-dot-net/aios/agents/plan"
 )
@@ -91,6 +88,14 @@ func (m *Manifest) collect(prefix string, raw json.RawMessage) error {
 	if len(s.OneOf) > 0 {
 		need = append(need, s.OneOf[0].Required...)
 	}
+	for _, way := range append(s.AnyOf, s.OneOf...) {
+		if prefix != "" && len(way.Required) > 0 {
+			m.either = append(m.either, strings.Join(way.Required, "+"))
+		}
+	}
+	if prefix != "" && m.either == nil && len(s.Required) > 0 {
+		m.either = []string{strings.Join(s.Required, "+")}
+	}
 	names := make([]string, 0, len(s.Properties))
 	for n := range s.Properties {
 		names = append(names, n)
@@ -130,32 +135,6 @@ func (m *Manifest) collect(prefix string, raw json.RawMessage) error {
 	return nil
 }
 
-// fault is the first thing wrong with a target: where (JSON pointer below the
-// target) and what.
-type fault struct{ pointer, what string }
-
-// check validates a target in its envelope form (params inside).
-func (m *Manifest) check(target map[string]any) *fault {
-	err := m.schema.Validate(jsonForm(target))
-	if err == nil {
-		return m.checkDates(target)
-	}
-	var ve *jsonschema.ValidationError
-	if !errors.As(err, &ve) {
-		return &fault{"", err.Error()}
-	}
-	leaf := deepest(ve)
-	pointer := ""
-	for _, s := range leaf.InstanceLocation {
-		pointer += "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(s)
-	}
-	if a, ok := leaf.ErrorKind.(*kind.AdditionalProperties); ok && len(a.Properties) > 0 {
-		sort.Strings(a.Properties)
-		return &fault{pointer + "/" + a.Properties[0], fmt.Sprintf("unknown field %q", a.Properties[0])}
-	}
-	return &fault{pointer, leaf.ErrorKind.LocalizedString(message.NewPrinter(language.English))}
-}
-
 // checkDates catches days that do not exist, which the format leaves through
 // when its text is a plain date.
 func (m *Manifest) checkDates(target map[string]any) *fault {
@@ -169,27 +148,10 @@ func (m *Manifest) checkDates(target map[string]any) *fault {
 			continue
 		}
 		if _, err := time.Parse(time.RFC3339Nano, v); err != nil {
-			return &fault{"/" + strings.ReplaceAll(name, ".", "/"), fmt.Sprintf("%q is no time", v)}
+			return &fault{pointer: "/" + strings.ReplaceAll(name, ".", "/"), what: fmt.Sprintf("%q is no time", v), hint: timeHint}
 		}
 	}
 	return nil
-}
-
-func deepest(e *jsonschema.ValidationError) *jsonschema.ValidationError {
-	for len(e.Causes) > 0 {
-		best := e.Causes[0]
-		for _, c := range e.Causes {
-			if _, ok := c.ErrorKind.(*kind.AdditionalProperties); ok {
-				best = c
-				break
-			}
-			if len(c.InstanceLocation) > len(best.InstanceLocation) {
-				best = c
-			}
-		}
-		e = best
-	}
-	return e
 }
 
 // jsonForm turns []string and the like into what a JSON decoder would give.

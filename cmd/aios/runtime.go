@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/ai-os-dot-net/aios/agents"
@@ -84,7 +85,7 @@ func (resolver) Resolve(path string) (policy.Target, error) {
 	if err != nil {
 		var e *namespace.ResolutionError
 		if errors.As(err, &e) {
-			return policy.Target{}, &agents.ResolveError{Code: e.Code.String(), Segment: e.Segment, Message: e.Error()}
+			return policy.Target{}, &agents.ResolveError{Code: e.Code.String(), Segment: e.Segment, Message: strings.TrimSuffix(e.Error()+": "+e.Advice(), ": ")}
 		}
 		return policy.Target{}, err
 	}

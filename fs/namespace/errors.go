@@ -1,6 +1,9 @@
 package namespace
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // Code says why a path does not resolve; the numbers are those of S4.1
 // Appendix A.
@@ -62,6 +65,43 @@ func (e *ResolutionError) Error() string {
 		return fmt.Sprintf("resolve %q: %s", e.Path, e.Code)
 	}
 	return fmt.Sprintf("resolve %q: segment %d: %s", e.Path, e.Segment, e.Code)
+}
+
+// Advice says what would be right in the place where the path is not.
+func (e *ResolutionError) Advice() string {
+	switch e.Code {
+	case NotUnderAIOS:
+		return "a path begins with /aios/, or is relative to self/home"
+	case InvalidTopLevel:
+		return "things are stored below /aios/groups/GROUP and /aios/system; what is one's own is relative to self/home"
+	case InvalidSystemReserved:
+		return "below system there are " + names(systemReserved)
+	case InvalidGroupReserved:
+		return "below a group there are " + names(groupReserved)
+	case InvalidUserReserved:
+		return "below a user there are " + names(userReserved)
+	case InvalidGroupID, InvalidUserID, InvalidAgentID, InvalidProjectID, InvalidAppID:
+		return "an id has 2 to 63 lower-case letters, digits, _ and -, and begins with a letter"
+	case ReservedIDUsed:
+		return "this id is the system's own"
+	case PathTraversal:
+		return "a path is written out, without . and .."
+	case SegmentCountExceeded:
+		return "a path has at most 32 segments"
+	case PathLengthExceeded:
+		return "a path has at most 4096 bytes"
+	case EmptySegment:
+		return "there is a name between two slashes"
+	}
+	return ""
+}
+
+func names(list []Reserved) string {
+	out := make([]string, len(list))
+	for i, r := range list {
+		out[i] = r.Name
+	}
+	return strings.Join(out, ", ")
 }
 
 // Is makes errors.Is compare codes: errors.Is(err, &ResolutionError{Code: PathTraversal}).

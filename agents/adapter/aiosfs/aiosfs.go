@@ -101,7 +101,11 @@ func expected(r adapter.Request, w walk) error {
 		return err
 	}
 	if w.attr.Version != *base {
-		return adapter.Fail("aiosfs.StaleBase", "%s: version %s is current, %s was expected: %w", w.path, w.attr.Version, base, objects.ErrStale)
+		is := "version " + w.attr.Version.String() + " is current"
+		if w.attr.Version.IsZero() {
+			is = "it has no version, or is not there"
+		}
+		return adapter.Fail("aiosfs.StaleBase", "/aios/%s: %s, and %s was expected: %w", w.path, is, base, objects.ErrStale)
 	}
 	return nil
 }
