@@ -2,6 +2,7 @@ package agents
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/ai-os-dot-net/aios/agents/adapter"
@@ -86,7 +87,7 @@ func (rt *Runtime) envelope(r *Run, a *Action) envelope {
 	e := envelope{Schema: envelopeSchema,
 		Identity: envelopeIdentity{ActionID: a.ID, IdempotencyKey: a.Step.IdempotencyKey, CreatedAt: r.Accepted, IntentID: r.Intent, PlanID: r.PlanID,
 			ParentActionID: cmp.Or(a.Parent, r.Cause), CorrelationID: r.Correlation, RequestHash: a.RequestHash},
-		Execution: envelopeExecution{ReceivedAt: r.Accepted, Runtime: rt.id, Phase: a.State.Phase(), State: a.State, PhaseChangedAt: phaseChanged(r, a),
+		Execution: envelopeExecution{ReceivedAt: r.Accepted, Runtime: rt.id, Phase: a.Phase(), State: a.State, PhaseChangedAt: phaseChanged(r, a),
 			Conditions: rt.conditions(r, a), Attempts: a.Attempts, DispatchKind: a.Dispatch, QueueClass: r.class(), RollbackOutcome: a.Rollback, CrashSeen: a.CrashSeen,
 			EvidenceReceipts: receipts(r, a)},
 		Trace: envelopeTrace{TraceID: traceID(r.Correlation)},
@@ -107,7 +108,7 @@ func (rt *Runtime) envelope(r *Run, a *Action) envelope {
 	if a.Attempts > 0 {
 		x.SandboxProfile, x.AdapterID = a.Step.SandboxProfile, rt.kinds[a.Step.Action].id
 	}
-	if a.State.Terminal() {
+	if a.State.Terminal() && a.Rollback != rollbackDue {
 		x.result(a)
 	}
 	for _, k := range a.Checks {
@@ -147,7 +148,11 @@ func phaseChanged(r *Run, a *Action) time.Time {
 		if e.Action != a.ID {
 			continue
 		}
-		if p := State(e.State).Phase(); p != phase {
+		p := State(e.State).Phase()
+		if e.State == string(Failed) && (a.Rollback == rollbackDue || a.Rollback == rollbackDone || a.Rollback == rollbackFailed) {
+			p = phase // what follows it is the end
+		}
+		if p != phase {
 			at, phase = e.At, p
 		}
 	}
@@ -160,7 +165,8 @@ func (rt *Runtime) conditions(r *Run, a *Action) []Condition {
 	list := []Condition{}
 	when := map[State]time.Time{}
 	for _, e := range r.Events {
-		if e.Action == a.ID {
+		// Later ones tell what else happened while it was there, or after its end.
+		if _, ok := when[State(e.State)]; !ok && e.Action == a.ID {
 			when[State(e.State)] = e.At
 		}
 	}
@@ -173,7 +179,7 @@ func (rt *Runtime) conditions(r *Run, a *Action) []Condition {
 	if r.mode() == plan.Simulate {
 		add("Simulated", "TRUE", r.Accepted, "")
 	}
-	if len(r.Aliases) > 0 {
+	if repeated(r) {
 		add("Idempotent", "TRUE", r.Accepted, "")
 	}
 	d := a.Decision
@@ -237,6 +243,12 @@ func (rt *Runtime) progress(r *Run, a *Action, when map[State]time.Time) []Condi
 		list = append(list, Condition{"RolledBack", "UNKNOWN", when[RollbackFailed], ""})
 	}
 	return list
+}
+
+// repeated says whether the same goal was dropped again before it was over: afterwards
+// nothing of it changes, and a repetition only reads it.
+func repeated(r *Run) bool {
+	return slices.ContainsFunc(r.Events, func(e Event) bool { return e.Detail == droppedAgain && (r.Done.IsZero() || e.At.Before(r.Done)) })
 }
 
 func code(f *Failure) string {

@@ -15,6 +15,9 @@ type change struct {
 	r      *Run
 	now    time.Time
 	drafts []evidence.Draft
+	was    *Run // before the step; nil when the run begins with it
+	// envelope shows an action of either; nil when the run begins with this step.
+	envelope func(*Run, *Action) envelope
 }
 
 // event notes a line of events.log.
@@ -57,11 +60,18 @@ func (c *change) emitAs(subject string, ai bool, by record.Emitter, t record.Typ
 		payload["action"], payload["request_hash"] = a.Step.Action, a.RequestHash
 	}
 	c.drafts = append(c.drafts, d)
-	c.r.Evidence = append(c.r.Evidence, evidenceRef{d.ID, t.String(), d.ActionID})
+	ref := evidenceRef{d.ID, t.String(), d.ActionID}
+	if a != nil && c.closed(a) {
+		ref.Action = "" // it is in the log, and the envelope stays as it is
+	}
+	c.r.Evidence = append(c.r.Evidence, ref)
 }
 
 // put writes the run and its evidence into a transaction.
 func (c *change) put(tx *objects.Tx) error {
+	if err := c.unchanged(); err != nil {
+		return err
+	}
 	c.r.Changed = c.now
 	b, err := c.r.encode()
 	if err != nil {

@@ -30,7 +30,7 @@ func (rt *Runtime) Actions(by Submitter) []ActionInfo {
 			if p != "" {
 				p = aiosfs.Rooted(r.By.Subject, p)
 			}
-			out = append(out, ActionInfo{ID: a.ID, Action: a.Step.Action, State: string(a.State), Phase: a.State.Phase(), Run: r.ID, Intent: r.Intent, Correlation: r.Correlation,
+			out = append(out, ActionInfo{ID: a.ID, Action: a.Step.Action, State: string(a.State), Phase: a.Phase(), Run: r.ID, Intent: r.Intent, Correlation: r.Correlation,
 				Mode: string(r.mode()), Subject: r.By.Subject.ID, IsAI: r.By.Subject.IsAI, Path: p, Accepted: r.Accepted, Changed: r.Changed})
 		}
 	}

@@ -63,6 +63,8 @@ type Action struct {
 	Rollback     string            `json:"rollback_outcome"`
 	CrashSeen    bool              `json:"crash_recovery_observed,omitempty"`
 	Group        int               `json:"group"` // actions of a group share one store transaction
+
+	shown string // the phase that others have been told; "" in the step that makes it
 }
 
 // Event is one line of events.log.

@@ -169,7 +169,7 @@ func (rt *Runtime) render(r *Run) map[string][]byte {
 	results := map[string]any{}
 	for _, a := range r.Actions {
 		f["actions/"+a.ID+"/state"] = []byte(string(a.State) + "\n")
-		f["actions/"+a.ID+"/phase"] = []byte(a.State.Phase() + "\n")
+		f["actions/"+a.ID+"/phase"] = []byte(a.Phase() + "\n")
 		envelopes = append(envelopes, rt.envelope(r, a))
 		if a.Decision != nil {
 			decisions = append(decisions, decided{*a.Decision, a.Step.Action})

@@ -342,7 +342,8 @@ func (rt *Runtime) show(l *tracked, c *change) error {
 }
 
 // guarded calls fn; a transition that the lifecycle does not have ends it with
-// ErrIllegalTransition and a record of the attempt (S10.1 §4).
+// ErrIllegalTransition, a change of what is over with ErrTerminal, and each with a record
+// of the attempt (S10.1 §4).
 func (rt *Runtime) guarded(c *change, tx *objects.Tx, fn func(c *change, tx *objects.Tx) (*objects.Tx, error)) (out *objects.Tx, err error) {
 	defer func() {
 		p := recover()
@@ -353,12 +354,19 @@ func (rt *Runtime) guarded(c *change, tx *objects.Tx, fn func(c *change, tx *obj
 		if !ok {
 			panic(p)
 		}
+		kind := ErrIllegalTransition.Error()
+		if errors.Is(bad.error, ErrTerminal) {
+			kind = ErrTerminal.Error()
+		}
 		_, told := rt.d.Log.Append(rt.ctx, evidence.Draft{Type: record.FailureObserved, Emitter: string(record.EmitterSupervisor), Subject: c.r.By.Subject.ID, SubjectIsAI: c.r.By.Subject.IsAI,
 			Session: c.r.By.Subject.SessionClass, Scope: "_system", CorrelationID: c.r.Correlation,
-			Payload: map[string]any{record.DetailKind: ErrIllegalTransition.Error(), "message": bad.Error(), "run_id": c.r.ID, "refused": true}})
+			Payload: map[string]any{record.DetailKind: kind, "message": bad.Error(), "run_id": c.r.ID, "refused": true}})
 		out, err = nil, errors.Join(bad.error, told)
 	}()
-	return fn(c, tx)
+	if out, err = fn(c, tx); err == nil && out != nil {
+		must(c.unchanged())
+	}
+	return out, err
 }
 
 // change copies a run for a step.
@@ -375,7 +383,10 @@ func (rt *Runtime) change(r *Run) (*change, error) {
 	if now.Before(r.Changed) {
 		now = r.Changed // times of a run never go back (S0.1 §6.7)
 	}
-	return &change{r: n, now: now}, nil
+	for _, a := range n.Actions {
+		a.shown = a.Phase()
+	}
+	return &change{r: n, now: now, was: r, envelope: rt.envelope}, nil
 }
 
 // drive carries a run on, in the background, until it waits or is over.

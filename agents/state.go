@@ -2,7 +2,6 @@ package agents
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -60,27 +59,4 @@ func (s State) Terminal() bool {
 		return true
 	}
 	return false
-}
-
-// Phase is the public phase (S0.1 §6).
-func (s State) Phase() string {
-	switch s {
-	case Executing, Verifying:
-		return "RUNNING"
-	case Succeeded:
-		return "SUCCEEDED"
-	case RolledBack:
-		return "ROLLED_BACK"
-	case PolicyDenied, OverrideDenied, Failed, RollbackFailed:
-		return "FAILED"
-	}
-	return "PENDING"
-}
-
-func (a *Action) move(to State, validateOnly bool) error {
-	if !CanMove(a.State, to) || a.State == Created && to == Succeeded && !validateOnly {
-		return fmt.Errorf("%w: %s to %s", ErrIllegalTransition, a.State, to)
-	}
-	a.State = to
-	return nil
 }
