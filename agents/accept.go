@@ -59,7 +59,7 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 		return rt.pushBack(by, "SUBJECT_QUEUE_FULL")
 	}
 	now := rt.d.Now().UTC()
-	c := &change{now: now, r: &Run{ID: newID("run", now), Name: name, By: by, Doc: doc, Accepted: now, Intent: newID("int", now),
+	c := &change{now: now, log: rt.d.Log, r: &Run{ID: newID("run", now), Name: name, By: by, Doc: doc, Accepted: now, Intent: newID("int", now),
 		PlanID: newID("pln", now), Correlation: newID("corr", now), Txns: map[int]string{}, Reverted: map[int]bool{}, Word: runReceived}}
 	c.event(nil, runReceived, "")
 	tx := rt.d.Store.Begin(c.r.cred(), "")
@@ -83,7 +83,7 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 			return err
 		}
 		rt.moveAway(o.r)
-		if err := o.put(tx); err != nil {
+		if err := o.put(ctx, tx); err != nil {
 			return err
 		}
 		defer func() {
@@ -93,7 +93,7 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 		}()
 	}
 	c.finish()
-	if err := c.put(tx); err != nil {
+	if err := c.put(ctx, tx); err != nil {
 		return err
 	}
 	if _, err := tx.Commit(ctx); err != nil {

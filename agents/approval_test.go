@@ -152,7 +152,7 @@ func TestActions39_BackPressure(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := m.rt.Submit(t.Context(), Submitter{Subject: s, UID: s.UID}, fmt.Sprintf("d%d.json", i), []byte(del)); err != nil {
+		if err := m.rt.Submit(t.Context(), Submitter{Subject: s, UID: s.UID, Key: m.log.KeyFor(s.ID, s.IsAI)}, fmt.Sprintf("d%d.json", i), []byte(del)); err != nil {
 			t.Fatalf("%d: %v", i, err)
 		}
 	}

@@ -90,18 +90,18 @@ func (rt *Runtime) approve(l *tracked, by Submitter, text string) error {
 				return approvalError(err)
 			}
 			if a.Approval.State != approval.Granted {
-				c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "signature": "first of two"})
+				c.emitAs(by, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "signature": "first of two"})
 				c.event(a, string(ApprovalPending), "approved by "+by.Subject.ID+"; a second person must, too")
 				return nil
 			}
-			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "binding_id": a.Approval.Binding.ID})
+			c.emitAs(by, record.EmitterApproval, record.ApprovalGranted, a, map[string]any{"approval_request_id": a.Approval.ID, "binding_id": a.Approval.Binding.ID})
 			must(a.move(Approved, false))
 			c.enqueue(a, "approved by "+by.Subject.ID)
 		case "deny":
 			if err := a.Approval.Deny(by.Subject, rest); err != nil {
 				return approvalError(err)
 			}
-			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalDenied, a, map[string]any{"approval_request_id": a.Approval.ID, "message": rest})
+			c.emitAs(by, record.EmitterApproval, record.ApprovalDenied, a, map[string]any{"approval_request_id": a.Approval.ID, "message": rest})
 			c.fail(a, &Failure{Code: "ApprovalDenied", Message: "denied by " + by.Subject.ID + ": " + rest})
 			c.dropRest(a)
 			c.finish()
@@ -125,7 +125,7 @@ func (rt *Runtime) revoke(l *tracked, by Submitter, reason string) error {
 			told := map[string]any{"approval_request_id": q.ID, "binding_id": q.Binding.ID, "message": reason}
 			if q.State == approval.Consumed && q.MayRevoke(by.Subject) {
 				told["revocation_observed_after_consume"] = true
-				c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalRevoked, a, told)
+				c.emitAs(by, record.EmitterApproval, record.ApprovalRevoked, a, told)
 				c.event(a, string(a.State), "revoked by "+by.Subject.ID+" after it had been used")
 				return nil
 			}
@@ -133,7 +133,7 @@ func (rt *Runtime) revoke(l *tracked, by Submitter, reason string) error {
 				err = approvalError(err)
 				continue
 			}
-			c.emitAs(by.Subject.ID, false, record.EmitterApproval, record.ApprovalRevoked, a, told)
+			c.emitAs(by, record.EmitterApproval, record.ApprovalRevoked, a, told)
 			c.fail(a, &Failure{Code: "ApprovalDenied", Message: "revoked by " + by.Subject.ID + ": " + reason, Details: map[string]any{"reason": bindingExpired}})
 			c.dropRest(a)
 			c.finish()
@@ -157,8 +157,8 @@ func (rt *Runtime) override(l *tracked, by Submitter, reason string) error {
 			return fmt.Errorf("nothing was denied for good: %w", ErrInvalid)
 		}
 		told := map[string]any{"reason_code": code, "target_action_id": a.ID, "target_hard_deny_rule_id": a.Decision.RuleID, "message": reason}
-		c.emitAs(by.Subject.ID, by.Subject.IsAI, record.EmitterOverride, record.OverrideDenied, nil, told)
-		c.emitAs(by.Subject.ID, by.Subject.IsAI, record.EmitterOverride, record.OverrideReview, nil, maps.Clone(told))
+		c.emitAs(by, record.EmitterOverride, record.OverrideDenied, nil, told)
+		c.emitAs(by, record.EmitterOverride, record.OverrideReview, nil, maps.Clone(told))
 		return nil
 	})
 	return cmp.Or(err, fmt.Errorf("%s: a constitutional denial stands: %w", code, ErrDenied))
@@ -179,7 +179,7 @@ func (rt *Runtime) aiApproval(l *tracked, by Submitter) error {
 	err := rt.step(l, func(c *change) error {
 		c.event(nil, c.r.State(), "AiSelfApprovalAttempted")
 		if t, err := record.Parse("AI_SELF_APPROVAL_ATTEMPTED"); err == nil && t.MayEmit(record.EmitterApproval) {
-			c.emitAs(by.Subject.ID, true, record.EmitterApproval, t, pending(c.r), map[string]any{})
+			c.emitAs(by, record.EmitterApproval, t, pending(c.r), map[string]any{})
 		}
 		return nil
 	})

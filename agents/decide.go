@@ -51,6 +51,7 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 		c.r.Actions = append(c.r.Actions, a)
 		var err error
 		if a.RequestHash, err = s.Request(c.r.By.Subject.ID, c.r.Plan.Reason, environment).Hash(); err != nil {
+			c.emit(record.EmitterRuntime, record.ActionReceived, a, map[string]any{"kind": string(c.r.Plan.Mode)})
 			c.invalid(a, "EnvelopeMalformed", err.Error())
 			continue
 		}

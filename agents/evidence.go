@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // done, in one commit.
 type change struct {
 	r      *Run
+	log    *evidence.Log
 	now    time.Time
 	drafts []evidence.Draft
 	was    *Run // before the step; nil when the run begins with it
@@ -31,7 +33,7 @@ func (c *change) event(a *Action, state, detail string) {
 
 // emit adds a record of evidence about the run or one of its actions.
 func (c *change) emit(by record.Emitter, t record.Type, a *Action, payload map[string]any) {
-	c.emitAs(c.r.By.Subject.ID, c.r.By.Subject.IsAI, by, t, a, payload)
+	c.emitAs(c.r.By, by, t, a, payload)
 }
 
 // orphan adds an event that has a name and no number (S3.1 orphans).
@@ -44,8 +46,9 @@ func (c *change) orphan(by record.Emitter, name string, a *Action, payload map[s
 	c.emit(by, t, a, payload)
 }
 
-func (c *change) emitAs(subject string, ai bool, by record.Emitter, t record.Type, a *Action, payload map[string]any) {
-	d := evidence.Draft{ID: newID("evr", c.now), Type: t, Subject: subject, SubjectIsAI: ai, Session: c.r.By.Subject.SessionClass,
+// emitAs adds one about somebody else, who has spoken up about the run.
+func (c *change) emitAs(who Submitter, by record.Emitter, t record.Type, a *Action, payload map[string]any) {
+	d := evidence.Draft{ID: c.log.Reserve(c.now), Type: t, Subject: who.Subject.ID, SubjectIsAI: who.Subject.IsAI, Key: who.Key, Session: c.r.By.Subject.SessionClass,
 		Scope: "groups", GroupID: c.r.By.Subject.PrimaryGroup, CorrelationID: c.r.Correlation, Emitter: string(by), Payload: payload,
 		Simulated: c.r.mode() == "SIMULATE"}
 	if c.r.By.Subject.PrimaryGroup == "" {
@@ -68,7 +71,7 @@ func (c *change) emitAs(subject string, ai bool, by record.Emitter, t record.Typ
 }
 
 // put writes the run and its evidence into a transaction.
-func (c *change) put(tx *objects.Tx) error {
+func (c *change) put(ctx context.Context, tx *objects.Tx) error {
 	if err := c.unchanged(); err != nil {
 		return err
 	}
@@ -78,7 +81,7 @@ func (c *change) put(tx *objects.Tx) error {
 		return err
 	}
 	for _, d := range c.drafts {
-		if err := d.Check(); err != nil {
+		if err := c.log.Check(ctx, d); err != nil {
 			return fmt.Errorf("evidence %s: %w", d.Type, err) // nothing happens that would leave none
 		}
 	}

@@ -175,7 +175,7 @@ func (rt *Runtime) executeStaged(l *tracked, group int, ready map[string]adapter
 		if err := rt.at("commit"); err != nil {
 			return nil, errors.Join(err, tx.Discard())
 		}
-		if err := c.put(tx); err != nil {
+		if err := c.put(rt.ctx, tx); err != nil {
 			return nil, errors.Join(err, tx.Discard())
 		}
 		if _, err := tx.Commit(rt.ctx); err != nil {

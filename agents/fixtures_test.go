@@ -150,7 +150,7 @@ func (m *machine) start() {
 	m.t.Helper()
 	var err error
 	ctx := context.Background()
-	if m.log, err = evidence.Open(ctx, evidence.Options{Dir: m.dir + "/evidence", Key: m.key}); err != nil {
+	if m.log, err = evidence.Open(ctx, evidence.Options{Dir: m.dir + "/evidence", Key: m.key, RequireKeys: true}); err != nil {
 		m.t.Fatal(err)
 	}
 	if m.store, err = objects.Open(ctx, objects.Options{Dir: m.dir + "/store", Log: m.log}); err != nil {
@@ -187,7 +187,7 @@ func (m *machine) who(uid uint32) Submitter {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	return Submitter{Subject: s, UID: uid, GID: uid}
+	return Submitter{Subject: s, UID: uid, GID: uid, Key: m.log.KeyFor(s.ID, s.IsAI)}
 }
 
 // drop submits and waits for the end.

@@ -48,7 +48,7 @@ func (rt *Runtime) rollBack(l *tracked) error {
 		c.r.Reverted[last.Group] = true
 		c.finish()
 		var put error
-		_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), txn, last.ID, func(tx *objects.Tx) { put = c.put(tx) })
+		_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), txn, last.ID, func(tx *objects.Tx) { put = c.put(rt.ctx, tx) })
 		return nil, errors.Join(put, err)
 	})
 	if err == nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/plan"
 	"github.com/ai-os-dot-net/aios/agents/translate"
+	"github.com/ai-os-dot-net/aios/evidence"
 	"github.com/ai-os-dot-net/aios/objects"
 	"github.com/ai-os-dot-net/aios/policy"
 	"github.com/ai-os-dot-net/aios/policy/approval"
@@ -21,12 +22,15 @@ import (
 // Submitter is who dropped the document, as the kernel and the identity catalogue
 // say.
 type Submitter struct {
-	Subject  identity.Subject `json:"subject"`
-	UID      uint32           `json:"uid"`
-	GID      uint32           `json:"gid"`
-	PID      uint32           `json:"-"`
-	Groups   []uint32         `json:"groups,omitempty"`
-	IssuedBy string           `json:"issued_by,omitempty"` // the surface that it came through
+	Subject identity.Subject `json:"subject"`
+	UID     uint32           `json:"uid"`
+	GID     uint32           `json:"gid"`
+	PID     uint32           `json:"-"`
+	Groups  []uint32         `json:"groups,omitempty"`
+	// Key lets the evidence of the run speak for the subject; whoever resolved it
+	// has it from the log.
+	Key      evidence.SubjectKey `json:"key,omitempty"`
+	IssuedBy string              `json:"issued_by,omitempty"` // the surface that it came through
 }
 
 // The words of a run's state besides those of its actions (contract §4).

@@ -320,7 +320,7 @@ func (rt *Runtime) stepIn(l *tracked, fn func(c *change, tx *objects.Tx) (*objec
 	if tx == nil { // it was committed by fn
 		return rt.show(l, c)
 	}
-	if err := c.put(tx); err != nil {
+	if err := c.put(rt.ctx, tx); err != nil {
 		return err
 	}
 	if _, err := tx.Commit(rt.ctx); err != nil {
@@ -386,7 +386,7 @@ func (rt *Runtime) change(r *Run) (*change, error) {
 	for _, a := range n.Actions {
 		a.shown = a.Phase()
 	}
-	return &change{r: n, now: now, was: r, envelope: rt.envelope}, nil
+	return &change{r: n, now: now, was: r, log: rt.d.Log, envelope: rt.envelope}, nil
 }
 
 // drive carries a run on, in the background, until it waits or is over.

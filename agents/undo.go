@@ -151,7 +151,7 @@ func (rt *Runtime) executeUndo(l *tracked, group int) error {
 			var put error
 			_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), id, a.ID, func(tx *objects.Tx) {
 				c.r.Txns[group] = tx.ID().String()
-				put = errors.Join(c.put(tx), pc.put(tx))
+				put = errors.Join(c.put(rt.ctx, tx), pc.put(rt.ctx, tx))
 			})
 			if err = errors.Join(put, err); err == nil {
 				return nil, nil

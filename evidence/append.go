@@ -23,8 +23,8 @@ type prepared struct {
 
 // Append stores the drafts, all or none, and returns when they are durable.
 // Receipts come in the order of the drafts. Errors that wrap ErrInvalidDraft,
-// ErrAuthority, ErrOrphanedParent, ErrRedaction or ErrTooLarge are the
-// draft's; ErrDegraded, ErrClockBackwards, ErrReadOnly and ErrClosed are the
+// ErrAuthority, ErrOrphanedParent, ErrRedaction, ErrTooLarge or one of the
+// named refusals (refusal.go) are the draft's; ErrDegraded, ErrClockBackwards, ErrReadOnly and ErrClosed are the
 // log's. If ctx ends while waiting, the records may still become durable.
 func (l *Log) Append(ctx context.Context, d ...Draft) ([]Receipt, error) {
 	if l.o.ReadOnly {
@@ -44,7 +44,22 @@ func (l *Log) Append(ctx context.Context, d ...Draft) ([]Receipt, error) {
 		}
 		ps[i] = p
 	}
-	return l.submit(ctx, ps, false)
+	out, err := l.submit(ctx, ps, false)
+	if err != nil {
+		if t, d, reason, ok := l.refusedLater(err); ok {
+			l.refused(ctx, t, d, reason)
+		}
+	}
+	return out, err
+}
+
+// Check returns the error with which Append would refuse the draft whatever
+// the other drafts and the log's health: what Draft.Check finds, a key of
+// another subject, a receipt id that the log has not given. As Append does, it
+// leaves the side record of a refusal.
+func (l *Log) Check(ctx context.Context, d Draft) error {
+	_, err := l.prepare(ctx, d)
+	return err
 }
 
 // Check returns the error with which Append would always refuse the draft,
@@ -63,17 +78,6 @@ func (d Draft) Check() error {
 		return fmt.Errorf("append %s: %w", d.Type, err)
 	}
 	return p.tooLarge()
-}
-
-// Refused reports whether err, from Append, is about the draft and will not
-// go away by trying again; other errors are the log's and may.
-func Refused(err error) bool {
-	for _, e := range []error{ErrInvalidDraft, ErrAuthority, ErrOrphanedParent, ErrQuarantinedParent, ErrRedaction, ErrTooLarge} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 func (d *Draft) authorised() error {
@@ -96,11 +100,23 @@ func (l *Log) prepare(ctx context.Context, d Draft) (*prepared, error) {
 	if err := d.validate(); err != nil {
 		return nil, err
 	}
+	if d.ID != "" && !l.gave(d.ID) {
+		return nil, fmt.Errorf("append %s: %w: receipt_id %s", d.Type, ErrIllegalAuthority, d.ID)
+	}
+	if err := l.checkSubject(&d); err != nil {
+		if errors.Is(err, ErrKeySubject) {
+			l.refused(ctx, record.ReceiptForgeryDetected, d, "KEY_SUBJECT_MISMATCH")
+		}
+		return nil, err
+	}
 	if err := d.authorised(); err != nil {
 		l.refused(ctx, record.ReceiptForgeryDetected, d, "EMITTER_WITHOUT_AUTHORITY")
 		return nil, err
 	}
 	p, err := prepare(d)
+	if errors.Is(err, ErrRetentionClass) {
+		return nil, fmt.Errorf("append %s: %w", d.Type, err)
+	}
 	if err != nil {
 		l.refused(ctx, record.ReceiptRedactionFailed, d, "REDACTOR_INCOMPLETE")
 		return nil, fmt.Errorf("append %s: %w", d.Type, err)
@@ -108,12 +124,16 @@ func (l *Log) prepare(ctx context.Context, d Draft) (*prepared, error) {
 	return p, p.tooLarge()
 }
 
-// prepare redacts and commits; its error wraps ErrRedaction.
+// prepare redacts and commits; its error wraps ErrRetentionClass or
+// ErrRedaction.
 func prepare(d Draft) (*prepared, error) {
 	p := &prepared{Draft: d}
 	plainPayload, err := normalise(d.Payload)
 	if err == nil {
 		p.retention = d.Type.RetentionFor(plainPayload)
+		if d.Retention != 0 && d.Retention != p.retention {
+			return nil, fmt.Errorf("%w: %w: a record of this type with this payload is kept %s, not %s", ErrInvalidDraft, ErrRetentionClass, p.retention, d.Retention)
+		}
 		plainPayload, p.rules, err = redact(plainPayload, d.Classified)
 	}
 	var canonical []byte
@@ -140,10 +160,10 @@ const refusalWindow = time.Minute
 // refusals coalesces the side records of refused drafts.
 type refusals struct {
 	mu   sync.Mutex
-	seen map[string]*refusal
+	seen map[string]*refusedKind
 }
 
-type refusal struct {
+type refusedKind struct {
 	since time.Time
 	count int
 }
@@ -154,7 +174,7 @@ func (r *refusals) admit(kind string, now time.Time) (ok bool, coalesced int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.seen == nil || len(r.seen) > 4096 {
-		r.seen = map[string]*refusal{}
+		r.seen = map[string]*refusedKind{}
 	}
 	e := r.seen[kind]
 	if e != nil && now.Sub(e.since) < refusalWindow && !now.Before(e.since) {
@@ -164,7 +184,7 @@ func (r *refusals) admit(kind string, now time.Time) (ok bool, coalesced int) {
 	if e != nil {
 		coalesced = e.count
 	}
-	r.seen[kind] = &refusal{since: now}
+	r.seen[kind] = &refusedKind{since: now}
 	return true, coalesced
 }
 

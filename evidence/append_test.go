@@ -197,7 +197,7 @@ func TestEvidence23_Classified(t *testing.T) {
 func TestOutboxReplay(t *testing.T) {
 	l := openAt(t, Options{})
 	d := received(1)
-	d.ID = id("evr_", 1)
+	d.ID = l.Reserve(time.Now())
 	first, err := l.Append(context.Background(), d)
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +212,8 @@ func TestOutboxReplay(t *testing.T) {
 		l = openAt(t, Options{Dir: l.o.Dir, Key: l.o.Key})
 	}
 	a, b := received(1), received(2)
-	a.ID, b.ID = id("evr_", 2), id("evr_", 2)
+	a.ID = l.Reserve(time.Now())
+	b.ID = a.ID
 	rs, err := l.Append(context.Background(), a, b)
 	if err != nil || rs[0].Seq != rs[1].Seq {
 		t.Fatalf("same id twice in one append: %v", err)

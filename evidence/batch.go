@@ -54,6 +54,9 @@ func (b *batch) place(r *request) ([]Receipt, error) {
 		return nil, fmt.Errorf("append: %w", err)
 	}
 	for i, p := range r.drafts {
+		if err := b.belongs(r, i); err != nil {
+			return nil, err
+		}
 		if p.ParentID == "" {
 			continue
 		}
@@ -62,12 +65,12 @@ func (b *batch) place(r *request) ([]Receipt, error) {
 		}
 		s, _, err := b.l.find(p.ParentID)
 		if errors.Is(err, ErrNotFound) {
-			return nil, fmt.Errorf("append %s: %w: %s", p.Type, ErrOrphanedParent, p.ParentID)
+			return nil, &refusal{p, ErrOrphanedParent, p.ParentID}
 		} else if err != nil {
 			return nil, fmt.Errorf("append %s: find parent: %w", p.Type, err)
 		}
 		if s.quarantined.Load() {
-			return nil, fmt.Errorf("append %s: %w: %s", p.Type, ErrQuarantinedParent, p.ParentID)
+			return nil, &refusal{p, ErrQuarantinedParent, p.ParentID}
 		}
 	}
 	known := make([]bool, len(r.drafts))
@@ -219,7 +222,11 @@ func (b *batch) publish() {
 	l, s := b.l, b.seg
 	mem := s.index().(*memIndex)
 	for i := range b.rows {
-		mem.add(&b.rows[i].Receipt, b.rows[i].off, b.rows[i].end)
+		r := &b.rows[i].Receipt
+		mem.add(r, b.rows[i].off, b.rows[i].end)
+		if r.Type == record.ActionReceived && r.ActionID != "" {
+			l.actions.note(r.ActionID, r.GroupID)
+		}
 	}
 	l.mu.Lock()
 	if s.count == 0 {

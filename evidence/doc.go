@@ -39,8 +39,9 @@
 //     is not known when the records that carry the id are hashed.
 //  7. payload_hash is hex32(salt || JCS(payload)) with a random 16-byte salt
 //     that is purged with the payload.
-//  8. Records carry no signature of their own: components of one process have
-//     no keys of their own. Checkpoints and seals sign everything.
+//  8. Records carry no signature of their own: checkpoints and seals sign
+//     everything. A draft carries its subject's key instead (SubjectKey),
+//     which is checked when it is appended and not stored.
 //  9. A draft by the wrong emitter is refused and recorded as
 //     RECEIPT_FORGERY_DETECTED, not as TAMPER_DETECTED, and never degrades
 //     the engine: otherwise any caller could stop the host (§21.6).

@@ -5,9 +5,9 @@ import "github.com/ai-os-dot-net/aios/evidence/record"
 // Draft is what an emitter may say about an event. Everything else (sequence,
 // times, segment, links, hashes, retention) is set by the log.
 type Draft struct {
-	// ID is an optional evr_<ULID>. A second append with the same ID is
-	// dropped and answered with the first receipt, also after a restart
-	// (outbox replay).
+	// ID is an optional receipt id that the log has reserved (Log.Reserve). A
+	// second append with the same ID is dropped and answered with the first
+	// receipt, also after a restart (outbox replay).
 	ID string
 	// Type is the closed record type.
 	Type record.Type
@@ -16,6 +16,12 @@ type Draft struct {
 	Subject string
 	// SubjectIsAI is the identity catalogue's word about Subject.
 	SubjectIsAI bool
+	// Key is the subject's (Log.KeyFor), from where the caller was resolved.
+	// It is checked where it is given, and where Options.RequireKeys wants it.
+	Key SubjectKey `json:",omitempty"`
+	// Retention is the class that the emitter takes the record to have, or 0;
+	// another one than the type's is refused.
+	Retention record.Retention `json:",omitempty"`
 	// Session is the acting session, if there is one.
 	Session string
 	// Scope is "_system" or "groups"; empty means "_system" without a

@@ -112,11 +112,13 @@ func TestEvidence2_3_SealReasons(t *testing.T) {
 	if rs := reasons(old); !slices.Equal(rs, []string{sealAge}) {
 		t.Fatal(rs)
 	}
-	appendN(t, old, 1)
-	if err := old.Seal(context.Background()); err != nil {
+	old.Close()
+	asked := openAt(t, Options{Dir: old.o.Dir, Key: old.o.Key})
+	appendN(t, asked, 1)
+	if err := asked.Seal(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	old.Close()
+	asked.Close()
 	again := openAt(t, Options{Dir: old.o.Dir, Key: old.o.Key})
 	appendN(t, again, 1)
 	again.Close()

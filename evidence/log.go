@@ -83,6 +83,10 @@ type Log struct {
 	partials [][]tile.ID // by publication, newest last
 	anchor   anchorState
 
+	secrets  secrets
+	reserved reservations
+	subjects Subjects // guarded by mu
+	actions  actions  // the writer's
 	refusals refusals
 	findings findings
 }

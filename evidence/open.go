@@ -85,6 +85,7 @@ func newLog(o Options) (*Log, error) {
 	if len(o.Key) != ed25519.PrivateKeySize {
 		return nil, errors.New("no signing key")
 	}
+	l.secrets = deriveSecrets(o.Key)
 	var err error
 	if l.signer, err = tile.Signer(o.Origin, o.Key); err != nil {
 		return nil, err

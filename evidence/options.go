@@ -32,6 +32,10 @@ type Options struct {
 	// Anchor, if set, is a file outside Dir to which every signed checkpoint
 	// is appended (most useful on another disk).
 	Anchor string
+	// RequireKeys refuses what is said about a subject of the machine's people
+	// and agents by a component that speaks for it (the runtime, the approval
+	// manager, …) without that subject's key.
+	RequireKeys bool
 	// ReadOnly opens for reading only, without the lock; the directory may
 	// belong to a running writer.
 	ReadOnly bool

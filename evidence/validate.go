@@ -63,17 +63,20 @@ func (d *Draft) validate() error {
 			d.Scope = "groups"
 		}
 	}
+	misplaced := func(why string) error {
+		return fmt.Errorf("append %s: %w: %w: %s", d.Type, ErrInvalidDraft, ErrNamespaceScope, why)
+	}
 	switch d.Scope {
 	case "_system":
 		if d.GroupID != "" || d.UserID != "" {
-			return bad("scope", "_system has no group or user")
+			return misplaced("_system has no group or user")
 		}
 	case "groups":
 		if d.GroupID == "" {
-			return bad("scope", "groups needs a group")
+			return misplaced("groups needs a group")
 		}
 	default:
-		return bad("scope", "neither _system nor groups")
+		return misplaced(fmt.Sprintf("%.40q is neither _system nor groups", d.Scope))
 	}
 	if len(d.Subject) > maxField || !subjectForm.MatchString(d.Subject) {
 		return bad("subject", fmt.Sprintf("%.80q is not a canonical subject", d.Subject))
@@ -101,14 +104,16 @@ func (d *Draft) validate() error {
 	return d.checkVariant()
 }
 
-// variants are the payload fields whose values are closed enums and on which
-// retention depends (S3.1 App. A). The field is required.
+// variants are the payload fields whose values are closed enums that tell one
+// variant from another, and on which retention depends (S3.1 App. A). The field
+// is required.
 var variants = map[record.Type]struct {
 	field  string
 	values []string
 }{
 	record.PolicyDecision:     {"decision", []string{"ALLOW", "REQUIRE_APPROVAL", "DENY"}},
 	record.ExecutionCompleted: {"outcome", []string{"SUCCEEDED", "FAILED", "ROLLED_BACK"}},
+	record.ConflictEvent:      {"event", []string{"opened", "auto_merged", "user_resolved", "abandoned"}},
 }
 
 func (d *Draft) checkVariant() error {
@@ -122,6 +127,6 @@ func (d *Draft) checkVariant() error {
 			return nil
 		}
 	}
-	return fmt.Errorf("append %s: %w: payload field %s is %.40q, want one of %s",
-		d.Type, ErrInvalidDraft, v.field, s, strings.Join(v.values, " "))
+	return fmt.Errorf("append %s: %w: %w: payload field %s is %.40q, want one of %s",
+		d.Type, ErrInvalidDraft, ErrPayloadVariant, v.field, s, strings.Join(v.values, " "))
 }

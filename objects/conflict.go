@@ -146,7 +146,7 @@ func (s *Store) lost(ctx context.Context, t *Tx, first *ConflictError) error {
 func (s *Store) openConflict(t *Tx, first *ConflictError, c candidate, n *node, v *version) error {
 	now := s.o.Now()
 	k := Conflict{ID: newID('c', now), Object: v.object, Pointer: PointerID(v.object, "CURRENT"), Base: *c.base, Current: n.inode.version, Candidate: v.id,
-		Transaction: t.id, Action: t.action, Subject: t.c.Subject, DetectedAt: now.UTC(), Status: "OPEN", Evidence: newEvidenceID(now), AbandonsAt: now.UTC().Add(ConflictTTL)}
+		Transaction: t.id, Action: t.action, Subject: t.c.Subject, DetectedAt: now.UTC(), Status: "OPEN", Evidence: s.evidenceID(), AbandonsAt: now.UTC().Add(ConflictTTL)}
 	b, err := json.Marshal(k)
 	if err != nil {
 		return err

@@ -35,6 +35,10 @@ func (x *told) start() {
 	if x.log, err = crashLog(x.dir); err != nil {
 		x.Fatal(err)
 	}
+	// As the runtime does before anything is said about an action.
+	if _, err := x.log.Append(context.Background(), evidence.Draft{Type: record.ActionReceived, Emitter: "runtime", Subject: alice.Subject, ActionID: someAction}); err != nil {
+		x.Fatal(err)
+	}
 	if x.s, err = Open(context.Background(), Options{Dir: x.dir, Log: x.log}); err != nil {
 		x.Fatal(err)
 	}

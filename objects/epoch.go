@@ -11,7 +11,6 @@ import (
 	"sort"
 	"time"
 
-	"github.com/oklog/ulid/v2"
 	"github.com/zeebo/blake3"
 
 	"github.com/ai-os-dot-net/aios/evidence"
@@ -338,7 +337,7 @@ func (s *Store) describeWork(ov *overlay, batch *kv.Batch) {
 		root := workRoot(w.writes)
 		batch.Set(txnKey(w.id), encodeTxn(txnRecord{ID: w.id, Subject: w.cred.Subject, At: s.o.Now(), Writes: w.writes, Root: root}))
 		ov.emit = append(ov.emit, evidence.Draft{
-			ID: newEvidenceID(s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: w.cred.Subject, SubjectIsAI: w.cred.IsAI, Session: w.cred.Session, Scope: "_system",
+			ID: s.evidenceID(), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: w.cred.Subject, SubjectIsAI: w.cred.IsAI, Session: w.cred.Session, Scope: "_system",
 			Payload: map[string]any{
 				"detail_kind": "AIOSFS_TRANSACTION_COMMITTED", "outcome": "SUCCEEDED", "adapter_id": "aiosfs", "transaction_id": w.id.String(),
 				"writes": len(w.writes), "pointer_moves": w.moves, "merkle_root": root,
@@ -422,10 +421,20 @@ func (id *ID) UnmarshalText(b []byte) error {
 	return err
 }
 
-func newEvidenceID(now time.Time) string {
-	idEntropy.Lock()
-	defer idEntropy.Unlock()
-	return "evr_" + ulid.MustNew(ulid.Timestamp(now), idEntropy.m).String()
+// evidenceID names a record that is in the outbox before it is in the log.
+func (s *Store) evidenceID() string {
+	if s.o.Log == nil {
+		return ""
+	}
+	return s.o.Log.Reserve(s.o.Now())
+}
+
+// checkEvidence tells why the log would refuse a draft.
+func (s *Store) checkEvidence(ctx context.Context, d evidence.Draft) error {
+	if s.o.Log == nil {
+		return d.Check()
+	}
+	return s.o.Log.Check(ctx, d)
 }
 
 // SyncAll makes every change before the call durable.

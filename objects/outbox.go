@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -70,9 +71,9 @@ func (b *outbox) push() {
 // load takes up what an earlier run left.
 func (b *outbox) load(s *Store) error {
 	for k, v := range s.view.Scan([]byte{'y'}, nil) {
-		var d evidence.Draft
-		if err := json.Unmarshal(v, &d); err != nil {
-			return err
+		d, err := evidence.ParseDraft(v)
+		if err != nil {
+			return fmt.Errorf("evidence of the last run: %w", err)
 		}
 		n := binary.BigEndian.Uint64(k[1:])
 		b.queue = append(b.queue, outEntry{n, d})

@@ -280,7 +280,7 @@ func (s *Store) SetQuota(c Cred, scope Scope, q Quota) error {
 		s.open.puts[key] = encodePair(q.Bytes, q.Files)
 	}
 	s.open.emit = append(s.open.emit, evidence.Draft{
-		ID: newEvidenceID(s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: c.Subject, SubjectIsAI: c.IsAI, Session: c.Session, Scope: "_system",
+		ID: s.evidenceID(), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: c.Subject, SubjectIsAI: c.IsAI, Session: c.Session, Scope: "_system",
 		Payload: map[string]any{"detail_kind": "AIOSFS_QUOTA_SET", "outcome": "SUCCEEDED", "adapter_id": "aiosfs", "scope": scope.Kind.String(), "target_group_id": scope.Group, "target_user_id": scope.User,
 			"quota": q.String()},
 	})

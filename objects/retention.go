@@ -351,7 +351,7 @@ func (p *purge) tell() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.open.emit = append(s.open.emit, evidence.Draft{
-		ID: newEvidenceID(s.o.Now()), Type: record.GcPass, Emitter: string(record.EmitterStore), Subject: "_system:service:aiosfs", Scope: "_system",
+		ID: s.evidenceID(), Type: record.GcPass, Emitter: string(record.EmitterStore), Subject: "_system:service:aiosfs", Scope: "_system",
 		Payload: map[string]any{"detail_kind": "AIOSFS_RETENTION_PASS", "outcome": "SUCCEEDED", "versions_released": p.rep.Versions, "objects_purged": p.rep.Objects,
 			"ids_digest": "b3:" + hex.EncodeToString(p.hash.Sum(nil))},
 	})

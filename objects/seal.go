@@ -206,7 +206,7 @@ func (s *Store) sealVersion(v *version) error {
 		s.open.gone = append(s.open.gone, v.staging)
 	}
 	s.open.emit = append(s.open.emit, evidence.Draft{
-		ID: newEvidenceID(s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: "_system:service:aiosfs", Scope: "_system",
+		ID: s.evidenceID(), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: "_system:service:aiosfs", Scope: "_system",
 		Payload: map[string]any{"detail_kind": "AIOSFS_VERSION_SEALED", "outcome": "SUCCEEDED", "adapter_id": "aiosfs", "transaction_id": rec.txn.String(),
 			"version_id": rec.id.String(), "content_hash": hash.String(), "merkle_root": workRoot([]write{{rec.object, rec.id, rec.parent, hash.String()}})},
 	})

@@ -21,6 +21,10 @@ import (
 // EvidenceSink takes the evidence of what was committed; *evidence.Log is one.
 type EvidenceSink interface {
 	Append(ctx context.Context, d ...evidence.Draft) ([]evidence.Receipt, error)
+	// Check gives the error with which Append would refuse a draft.
+	Check(ctx context.Context, d evidence.Draft) error
+	// Reserve gives the id of a record that will be appended.
+	Reserve(at time.Time) string
 }
 
 // Options of a store. Dir is required; without Log, commits make no evidence.

@@ -73,7 +73,7 @@ func (t *Tx) ID() ID { return t.id }
 func (t *Tx) Emit(d ...evidence.Draft) {
 	for _, x := range d {
 		if x.ID == "" {
-			x.ID = newEvidenceID(t.s.o.Now())
+			x.ID = t.s.evidenceID()
 		}
 		t.emit = append(t.emit, x)
 	}
@@ -253,7 +253,7 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 	// A draft that the log would refuse must not be committed: its change would be
 	// without evidence for ever.
 	for _, d := range t.emit {
-		if err := d.Check(); err != nil {
+		if err := t.s.checkEvidence(ctx, d); err != nil {
 			return CommitResult{}, errors.Join(fmt.Errorf("evidence of the transaction: %w", err), t.drop())
 		}
 	}

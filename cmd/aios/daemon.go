@@ -86,7 +86,7 @@ func (d *daemon) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.log, err = evidence.Open(ctx, evidence.Options{Dir: d.evidenceDir(), Key: logKey, SealAge: d.cfg.SealAge, Anchor: d.cfg.EvidenceAnchor, Logger: d.logger})
+	d.log, err = evidence.Open(ctx, evidence.Options{Dir: d.evidenceDir(), Key: logKey, SealAge: d.cfg.SealAge, Anchor: d.cfg.EvidenceAnchor, RequireKeys: true, Logger: d.logger})
 	if err != nil {
 		return fmt.Errorf("open the evidence log: %w", err)
 	}
@@ -110,6 +110,7 @@ func (d *daemon) open(ctx context.Context) error {
 	if d.ids, err = openIdentities(ctx, d.store, idKey, d.cfg.GIDBase, d.cfg.ownApproval()); err != nil {
 		return err
 	}
+	d.log.UseSubjects(d.ids)
 	return d.openPolicy(ctx)
 }
 

@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -110,3 +112,23 @@ func oneHuman() bool {
 
 // Catalog is the catalogue in force.
 func (i *identities) Catalog() *identity.Catalog { return i.cat.Load() }
+
+// Known tells the log whether the catalogue in force names a subject, and as an AI.
+func (i *identities) Known(subject string) (isAI, known bool) {
+	c := i.cat.Load()
+	if c == nil {
+		return false, false
+	}
+	for _, a := range c.Agents {
+		if a.ID == subject {
+			return true, true
+		}
+	}
+	group, name, _ := strings.Cut(subject, ":")
+	for _, g := range c.Groups {
+		if g.ID == group && slices.Contains(g.Members, name) {
+			return false, true
+		}
+	}
+	return false, false
+}

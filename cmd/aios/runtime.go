@@ -17,6 +17,7 @@ import (
 	"github.com/ai-os-dot-net/aios/agents/adapter/process"
 	"github.com/ai-os-dot-net/aios/agents/adapter/repo"
 	"github.com/ai-os-dot-net/aios/agents/translate"
+	"github.com/ai-os-dot-net/aios/evidence"
 	mountfs "github.com/ai-os-dot-net/aios/fs"
 	"github.com/ai-os-dot-net/aios/fs/namespace"
 	"github.com/ai-os-dot-net/aios/objects"
@@ -72,7 +73,7 @@ func (d *daemon) startRuntime(ctx context.Context, o *mountfs.Options) error {
 		return fmt.Errorf("start the runtime: %w", err)
 	}
 	d.onClose(d.runtime.Close)
-	side := intentSide{d.runtime}
+	side := intentSide{d.runtime, d.log}
 	o.Intents, o.Actions = side, actionSide{side}
 	return nil
 }
@@ -124,10 +125,15 @@ func (b book) UserDirs(c *identity.Catalog, group, user string, uid uint32) []id
 func (b book) AgentDirs(c *identity.Catalog, id string) []idadapter.Dir { return nil }
 
 // intentSide is intents/: the runtime, in the mount's words.
-type intentSide struct{ rt *agents.Runtime }
+type intentSide struct {
+	rt  *agents.Runtime
+	log *evidence.Log
+}
 
-func submitter(c mountfs.Caller) agents.Submitter {
-	return agents.Submitter{Subject: c.Subject, UID: c.UID, GID: c.GID, PID: c.PID, Groups: c.Groups, IssuedBy: "mount"}
+// submitter is a caller whom the kernel named and the identity catalogue knows: here the
+// log is asked for the key that lets the evidence of what he does speak for him.
+func (s intentSide) submitter(c mountfs.Caller) agents.Submitter {
+	return agents.Submitter{Key: s.log.KeyFor(c.Subject.ID, c.Subject.IsAI), Subject: c.Subject, UID: c.UID, GID: c.GID, PID: c.PID, Groups: c.Groups, IssuedBy: "mount"}
 }
 
 // translated gives the runtime's errors the mount's names.
@@ -153,21 +159,21 @@ func translated(err error) error {
 }
 
 func (s intentSide) Submit(ctx context.Context, c mountfs.Caller, name string, doc []byte) error {
-	return translated(s.rt.Submit(ctx, submitter(c), name, doc))
+	return translated(s.rt.Submit(ctx, s.submitter(c), name, doc))
 }
 
 func (s intentSide) Runs(c mountfs.Caller) []mountfs.RunInfo {
-	return runInfos(s.rt.Runs(submitter(c)))
+	return runInfos(s.rt.Runs(s.submitter(c)))
 }
 
 func (s intentSide) Find(c mountfs.Caller, name string) (mountfs.RunInfo, bool) {
-	r, ok := s.rt.Find(submitter(c), name)
+	r, ok := s.rt.Find(s.submitter(c), name)
 	return runInfos([]agents.RunInfo{r})[0], ok
 }
 
 // Inbox lists what waits for the caller, by run id.
 func (s intentSide) Inbox(c mountfs.Caller) []mountfs.RunInfo {
-	list := runInfos(s.rt.Inbox(submitter(c)))
+	list := runInfos(s.rt.Inbox(s.submitter(c)))
 	for i := range list {
 		list[i].Name = list[i].ID
 	}
@@ -182,10 +188,10 @@ func runInfos(in []agents.RunInfo) []mountfs.RunInfo {
 	return out
 }
 
-func (s intentSide) Done(c mountfs.Caller) []string { return s.rt.Done(submitter(c)) }
+func (s intentSide) Done(c mountfs.Caller) []string { return s.rt.Done(s.submitter(c)) }
 
 func (s intentSide) List(c mountfs.Caller, run, dir string) ([]mountfs.FileInfo, error) {
-	list, err := s.rt.List(submitter(c), run, dir)
+	list, err := s.rt.List(s.submitter(c), run, dir)
 	out := make([]mountfs.FileInfo, len(list))
 	for i, f := range list {
 		out[i] = mountfs.FileInfo(f)
@@ -194,26 +200,26 @@ func (s intentSide) List(c mountfs.Caller, run, dir string) ([]mountfs.FileInfo,
 }
 
 func (s intentSide) Stat(c mountfs.Caller, run, file string) (mountfs.FileInfo, error) {
-	f, err := s.rt.Stat(submitter(c), run, file)
+	f, err := s.rt.Stat(s.submitter(c), run, file)
 	return mountfs.FileInfo(f), translated(err)
 }
 
 func (s intentSide) Read(c mountfs.Caller, run, file string) ([]byte, error) {
-	b, err := s.rt.Read(submitter(c), run, file)
+	b, err := s.rt.Read(s.submitter(c), run, file)
 	return b, translated(err)
 }
 
 func (s intentSide) Stream(ctx context.Context, c mountfs.Caller, run, file string) (io.ReadCloser, error) {
-	r, err := s.rt.Stream(ctx, submitter(c), run, file)
+	r, err := s.rt.Stream(ctx, s.submitter(c), run, file)
 	return r, translated(err)
 }
 
 func (s intentSide) Write(ctx context.Context, c mountfs.Caller, run, file string, data []byte) error {
-	return translated(s.rt.Write(ctx, submitter(c), run, file, data))
+	return translated(s.rt.Write(ctx, s.submitter(c), run, file, data))
 }
 
 func (s intentSide) Document(c mountfs.Caller, run string) ([]byte, error) {
-	b, err := s.rt.Document(submitter(c), run)
+	b, err := s.rt.Document(s.submitter(c), run)
 	return b, translated(err)
 }
 
@@ -235,7 +241,7 @@ func (a actionSide) do(ctx context.Context, c mountfs.Caller, name, doc string) 
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	state, err := a.intents.rt.Wait(ctx, submitter(c), name)
+	state, err := a.intents.rt.Wait(ctx, a.intents.submitter(c), name)
 	switch {
 	case err != nil:
 		return translated(err)

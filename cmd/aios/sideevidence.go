@@ -130,11 +130,11 @@ func (d denialSide) Record(x aiosfs.Denial) {
 			break
 		}
 	}
-	draft := evidence.Draft{Type: t, Emitter: string(emitter), Subject: x.Caller.Subject.ID, SubjectIsAI: x.Caller.Subject.IsAI,
+	draft := evidence.Draft{Type: t, Emitter: string(emitter), Subject: x.Caller.Subject.ID, SubjectIsAI: x.Caller.Subject.IsAI, Key: d.log.KeyFor(x.Caller.Subject.ID, x.Caller.Subject.IsAI),
 		Payload: map[string]any{"decision": map[bool]string{true: "ALLOW", false: "DENY"}[x.Code == aiosfs.SystemAdminOperation], "reason_code": x.Code, "operation": string(x.Op), "path": printable(x.Target.Path), "scope": x.Target.Scope.String(),
 			"target_group_id": x.Target.Group, "subject_group_id": x.Caller.Subject.PrimaryGroup, "uid": x.Caller.UID, "count": x.Count, "reason": printable(x.Reason)}}
 	if draft.Subject == "" {
-		draft.Subject = "_system:service:aiosfs"
+		draft.Subject, draft.Key = "_system:service:aiosfs", ""
 	}
 	if _, err := d.log.Append(context.Background(), draft); err != nil {
 		d.logger.Error("a denial could not be recorded", "error", err, "code", x.Code)

@@ -106,7 +106,7 @@ func (s viewSide) Remove(ctx context.Context, c mountfs.Caller, path []string) e
 type querySide struct{ log *evidence.Log }
 
 func (q querySide) record(ctx context.Context, c views.Caller, t views.Told) error {
-	draft := evidence.Draft{Type: record.PolicyDecision, Emitter: string(record.EmitterPolicy), Subject: c.Subject.ID, SubjectIsAI: c.Subject.IsAI,
+	draft := evidence.Draft{Type: record.PolicyDecision, Emitter: string(record.EmitterPolicy), Subject: c.Subject.ID, SubjectIsAI: c.Subject.IsAI, Key: q.log.KeyFor(c.Subject.ID, c.Subject.IsAI),
 		Payload: map[string]any{"detail_kind": "AIOSFS_QUERY", "decision": "ALLOW", "query_id": t.QueryID, "canonical_dsl": t.Canonical, "dsl_hash": t.Hash,
 			"privacy_ceiling": t.Ceiling.String(), "as_of": stamp(t.AsOf), "intent_id": "", "translation_id": "", "row_count": t.Rows, "privacy_filtered_count": t.Filtered, "suppressed_count": t.Suppressed}}
 	_, err := q.log.Append(ctx, draft)
@@ -119,7 +119,7 @@ func (q querySide) sum(ctx context.Context, s views.Sum) error {
 	for i, a := range s.Asked {
 		asked[i] = map[string]any{"canonical_dsl": a.Canonical, "dsl_hash": a.Hash, "count": a.Queries, "row_count": a.Rows}
 	}
-	draft := evidence.Draft{Type: record.PolicyDecision, Emitter: string(record.EmitterPolicy), Subject: s.Caller.Subject.ID, SubjectIsAI: s.Caller.Subject.IsAI,
+	draft := evidence.Draft{Type: record.PolicyDecision, Emitter: string(record.EmitterPolicy), Subject: s.Caller.Subject.ID, SubjectIsAI: s.Caller.Subject.IsAI, Key: q.log.KeyFor(s.Caller.Subject.ID, s.Caller.Subject.IsAI),
 		Payload: map[string]any{"detail_kind": "AIOSFS_QUERY", "summed": true, "decision": "ALLOW", "query_count": s.Queries, "queries": asked, "privacy_ceiling": s.Ceiling.String(),
 			"since": stamp(s.Since), "until": stamp(s.Until), "row_count": s.Rows, "privacy_filtered_count": s.Filtered, "suppressed_count": s.Suppressed}}
 	_, err := q.log.Append(ctx, draft)
