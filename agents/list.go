@@ -37,3 +37,16 @@ func (rt *Runtime) Actions(by Submitter) []ActionInfo {
 	slices.SortFunc(out, func(a, b ActionInfo) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }
+
+// RunStates lists the words that the state of a run may have (contract §4).
+var RunStates = []string{runReceived, runAsking, string(ApprovalPending), string(Queued), string(Executing), string(Verifying),
+	string(Succeeded), string(Failed), string(RolledBack), string(RollbackFailed), string(PolicyDenied), runRefused}
+
+// States counts the runs by their state.
+func (rt *Runtime) States() map[string]int {
+	n := map[string]int{}
+	for _, l := range rt.all() {
+		n[l.now().State()]++
+	}
+	return n
+}

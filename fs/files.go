@@ -176,6 +176,7 @@ func (t *tree) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Crea
 // of makes the call of a request on an open file: for whom is settled by the
 // handle.
 func (t *tree) of(cancel <-chan struct{}, h *fuse.InHeader, fh uint64) (*call, *handle, error) {
+	t.ops.count(h.Opcode)
 	f, err := t.handles.get(fh)
 	if err != nil {
 		return nil, nil, err

@@ -31,6 +31,8 @@ type Options struct {
 	Health func() error
 	// Status adds to system/runtime/health.json.
 	Status func() map[string]any
+	// Metrics is system/runtime/metrics; without it there is none.
+	Metrics func() []byte
 	// AgentID makes the whole mount speak for one AI subject (contract §7).
 	AgentID string
 	// Shared tells whether another mount serves the same store at present. Then

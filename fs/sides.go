@@ -27,6 +27,15 @@ const (
 	OpAccess   Op = "access" // seen only as the kernel's question after it refused
 )
 
+// RefusedOperations lists the names of all operations that may be refused.
+func RefusedOperations() []string {
+	var names []string
+	for _, o := range []Op{OpRead, OpWrite, OpList, OpCreate, OpMkdir, OpRename, OpLink, OpUnlink, OpRmdir, OpSetAttr, OpSetXattr, OpAccess} {
+		names = append(names, string(o))
+	}
+	return names
+}
+
 // Mutates tells whether the operation changes something.
 func (o Op) Mutates() bool { return o != OpRead && o != OpList && o != OpAccess }
 

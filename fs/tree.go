@@ -30,6 +30,7 @@ type tree struct {
 	nodes              nodeTable
 	handles            handleTable
 	pass               passing
+	ops                operations
 	root               vdir // the projections beside system and groups
 	drop               *dropBox
 	born               time.Time // mtime of what has no time of its own
@@ -126,6 +127,7 @@ type call struct {
 
 // call resolves the caller of a request.
 func (t *tree) call(cancel <-chan struct{}, h *fuse.InHeader) (*call, error) {
+	t.ops.count(h.Opcode)
 	resolve := t.callers.of
 	if t.plain(h.NodeId) {
 		resolve = t.callers.subject

@@ -99,6 +99,8 @@ func (t *tree) layoutNode(p place) (vnode, error) {
 		return t.evidenceDir("system/evidence", 2, ""), nil
 	case p.path == "system/runtime/health.json":
 		return &textFile{node: node{key: p.path, perm: 0o444}, text: t.health}, nil
+	case p.path == "system/runtime/metrics" && t.o.Metrics != nil:
+		return &textFile{node: node{key: p.path, perm: 0o444}, text: func(*call) ([]byte, error) { return t.o.Metrics(), nil }}, nil
 	case p.path == recoveryHealth && t.o.Recovery:
 		return &textFile{node: node{key: p.path, perm: 0o400}, text: t.health}, nil
 	case p.level == levelReserved && p.reserved.Key == "GRP_EVIDENCE":
@@ -131,7 +133,7 @@ func (t *tree) layoutList(c *call, p place) []vent {
 	case p.reserved.Key == "SYS_RECOVERY" && t.o.Recovery:
 		names = []string{"health.json"}
 	case p.reserved.Key == "SYS_RUNTIME":
-		names = []string{"health.json"}
+		names = []string{"health.json", "metrics"}
 	case p.level == levelGroup || p.level == levelUser:
 		for _, r := range namespace.Default.Names(p.scope) {
 			if r.Virtual {

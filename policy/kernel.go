@@ -62,6 +62,9 @@ type Kernel struct {
 	rates  rates
 	since  time.Time
 	counts [4]atomic.Uint64
+	tally  map[Tally]uint64
+	hits   uint64
+	misses uint64
 }
 
 // cached is a decision under the rules that made it; other rules do not give it.
@@ -80,7 +83,7 @@ func New(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{o: o, hard: hard, cache: map[string]*cached{}, given: map[string]*Explanation{}, since: o.Now()}
+	k := &Kernel{o: o, hard: hard, cache: map[string]*cached{}, given: map[string]*Explanation{}, tally: map[Tally]uint64{}, since: o.Now()}
 	if o.Bundle != nil {
 		if err := k.Load(o.Bundle); err != nil {
 			return nil, err
@@ -152,13 +155,9 @@ func (k *Kernel) evaluate(ctx context.Context, r Request, simulate bool) (d Deci
 		d.ReasonCode, d.ReasonMessage = EngineInternal, "the request cannot be digested"
 		return d
 	}
-	if ctx.Err() != nil {
-		d.ReasonCode, d.ReasonMessage = EvaluationTimeout, "the time for the evaluation is over"
-		return d
-	}
 	// Hard denies are asked every time, before the cache: no remembered answer may stand
 	// before them. For the same facts Casbin has agreed to this answer when it was kept.
-	may := r.RequestHash != "" && !simulate
+	may := r.RequestHash != "" && !simulate && ctx.Err() == nil
 	if may && !anyHardDeny(&r) {
 		if c, ok := k.cached(key, set, now); ok {
 			c.ID, c.ActionID, c.EvaluatedAt = d.ID, d.ActionID, d.EvaluatedAt
@@ -172,6 +171,10 @@ func (k *Kernel) evaluate(ctx context.Context, r Request, simulate bool) (d Deci
 	}
 	d.SnapshotID = "snap_" + snapshot
 	if k.hardDeny(&r, &d) {
+		return d
+	}
+	if ctx.Err() != nil {
+		d.ReasonCode, d.ReasonMessage = EvaluationTimeout, "the facts for the decision could not be had in time"
 		return d
 	}
 	k.decide(ctx, &r, &d, set)
@@ -336,8 +339,10 @@ func (k *Kernel) cached(key string, set *ruleSet, now time.Time) (Decision, bool
 	defer k.mu.Unlock()
 	c := k.cache[key]
 	if c == nil || c.rules != set || now.After(c.until) {
+		k.misses++
 		return Decision{}, false
 	}
+	k.hits++
 	return c.d, true
 }
 
@@ -367,6 +372,11 @@ type Explanation struct {
 func (k *Kernel) remember(d *Decision, r *Request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	t := Tally{Outcome: d.Outcome, ReasonCode: d.ReasonCode, Simulated: d.Simulated}
+	if d.HardDeny {
+		t.HardDeny = d.RuleID
+	}
+	k.tally[t]++
 	if len(k.order) < maxExplain {
 		k.order = append(k.order, d.ID)
 	} else {

@@ -37,6 +37,7 @@ type daemon struct {
 	runtime *agents.Runtime
 	first   bool
 	started time.Time
+	refused refusedOps
 	closers []func() error
 	// recovery is set once, before the mount, when it is one for recovery.
 	recovery bool
@@ -122,9 +123,9 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		return d.mountRecovery(ctx, m)
 	}
 	o := aiosfs.Options{
-		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger},
+		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger, &d.refused},
 		Evidence: evidenceSide{d.log, d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
-		Health: d.health, Status: d.status, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Transport: d.cfg.Transport, Debug: m.debug, Logger: d.logger,
+		Health: d.health, Status: d.status, Metrics: d.metrics, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Transport: d.cfg.Transport, Debug: m.debug, Logger: d.logger,
 		NoPassthrough: d.cfg.Passthrough == "off",
 	}
 	if err := d.startRuntime(ctx, &o); err != nil {

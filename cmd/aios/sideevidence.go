@@ -115,9 +115,11 @@ func (e evidenceSide) MayRead(c aiosfs.Caller, r aiosfs.EvidenceRecord) bool {
 type denialSide struct {
 	log    *evidence.Log
 	logger *slog.Logger
+	counts *refusedOps
 }
 
 func (d denialSide) Record(x aiosfs.Denial) {
+	d.counts.add(x)
 	t, emitter := record.PolicyDecision, record.EmitterPolicy
 	if named, err := record.Parse(x.Code); err == nil {
 		t = named

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"sort"
 	"strings"
@@ -10,10 +11,19 @@ import (
 )
 
 func statusCommand() *cobra.Command {
-	return &cobra.Command{Use: "status", Short: "Health of the mounted AIOS", Args: usageArgs(cobra.NoArgs),
+	var metrics bool
+	cmd := &cobra.Command{Use: "status", Short: "Health of the mounted AIOS", Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
 			t, err := findTree(c)
 			if err != nil {
+				return err
+			}
+			if metrics {
+				b, err := os.ReadFile(t.path("system", "runtime", "metrics"))
+				if err != nil {
+					return reach(err)
+				}
+				_, err = c.OutOrStdout().Write(b)
 				return err
 			}
 			var v map[string]any
@@ -32,6 +42,8 @@ func statusCommand() *cobra.Command {
 			}
 			return nil
 		}}
+	cmd.Flags().BoolVar(&metrics, "metrics", false, "counters in the text format of Prometheus, as system/runtime/metrics has them")
+	return cmd
 }
 
 // statusOrder puts what a person looks for first.
