@@ -2,8 +2,8 @@ package agents
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -13,9 +13,9 @@ import (
 	"github.com/ai-os-dot-net/aios/agents/plan"
 	"github.com/ai-os-dot-net/aios/agents/translate"
 	"github.com/ai-os-dot-net/aios/evidence/record"
-	"github.com/ai-os-dot-net/aios/objects"
 	"github.com/ai-os-dot-net/aios/policy"
 	"github.com/ai-os-dot-net/aios/policy/approval"
+	"github.com/ai-os-dot-net/aios/policy/identity"
 )
 
 // environment is where actions happen (S0.1 §4).
@@ -75,7 +75,7 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 		c.emit(record.EmitterRuntime, record.ActionValidated, a, map[string]any{"outcome": "PASSED"})
 		c.event(a, string(Created), "")
 		if !rt.spend(c.r, c.now) {
-			c.fail(a, &Failure{Code: "RESOURCE_BUDGET_EXCEEDED", Message: "an agent may ask for 30 actions a minute, 15 of them at once", Retryable: true})
+			c.fail(a, &Failure{Code: "RESOURCE_BUDGET_EXCEEDED", Message: rt.rate(c.r.By).says(c.r.By.Subject), Retryable: true})
 			continue
 		}
 		must(a.move(PolicyPending, false))
@@ -94,7 +94,7 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 // forbidden says whether an action that nothing here carries out is denied for good all the
 // same: who must not even ask for it is told so, and it is recorded.
 func (rt *Runtime) forbidden(ctx context.Context, c *change, a *Action) bool {
-	d, f := rt.ask(c, a, func(q policy.Request) policy.Decision { return rt.d.Kernel.Simulate(ctx, q) })
+	d, f := rt.ask(ctx, c, a, rt.d.Kernel.Simulate)
 	return f == nil && d.HardDeny
 }
 
@@ -200,7 +200,7 @@ func paths(s plan.Step, by Submitter) []string {
 }
 
 // ask asks policy about every place of an action; the strictest answer counts.
-func (rt *Runtime) ask(c *change, a *Action, one func(policy.Request) policy.Decision) (policy.Decision, *Failure) {
+func (rt *Runtime) ask(ctx context.Context, c *change, a *Action, one func(context.Context, policy.Request) policy.Decision) (policy.Decision, *Failure) {
 	sv := rt.kinds[a.Step.Action]
 	risk := policy.Risk(a.Step.Risk)
 	if sv.adapter == nil {
@@ -213,41 +213,32 @@ func (rt *Runtime) ask(c *change, a *Action, one func(policy.Request) policy.Dec
 	places := paths(a.Step, c.r.By)
 	if len(places) == 0 || a.Step.Target["path"] == nil {
 		q.Target = policy.Target{Fields: a.Step.Target}
-		return one(q), nil
+		return one(ctx, q), nil
 	}
 	var worst policy.Decision
-	for i, p := range places {
-		t, err := rt.d.Resolver.Resolve(p)
-		if err != nil {
-			f := &Failure{Code: "InvalidTargetPath", Message: err.Error(), Details: map[string]any{"path": "/aios/" + p}}
-			var re *ResolveError
-			if errors.As(err, &re) {
-				f.Details["resolution"], f.Details["segment"] = re.Code, re.Segment
-			}
-			return worst, f
-		}
-		q.Target, q.Objects = t, nil
+	found, f, in := rt.facts(places)
+	if !in {
+		late, cancel := expired(ctx)
+		defer cancel()
+		q.Target = policy.Target{Fields: a.Step.Target}
+		return one(late, q), nil
+	}
+	for i, x := range found {
+		q.Target, q.Objects = x.target, x.objects
 		if q.Target.Fields == nil {
 			q.Target.Fields = a.Step.Target
-		}
-		if at, err := rt.d.Store.Resolve(p); err == nil && !at.Object.IsZero() {
-			if o, err := rt.d.Store.Object(at.Object); err == nil {
-				q.Objects = []policy.ObjectFacts{{ID: o.ID.String(), PrivacyClass: o.Class, Kind: o.Kind, LifecycleState: o.State, CreatedBy: o.CreatedBy}}
-			}
-		} else if err != nil && !errors.Is(err, objects.ErrNotFound) && !errors.Is(err, objects.ErrNotDir) {
-			return worst, &Failure{Code: "EnrichmentUnavailable", Message: err.Error(), Retryable: true}
 		}
 		if i > 0 {
 			// The kernel keeps answers by hash; another place is another question.
 			q.RequestHash = ""
 		}
-		d := one(q)
+		d := one(ctx, q)
 		d.RequestHash = a.RequestHash
 		if i == 0 || d.Outcome > worst.Outcome || d.Outcome < policy.Allow {
 			worst = d
 		}
 	}
-	return worst, nil
+	return worst, f
 }
 
 // gates are the components whose refusals happen here, before anything of theirs is asked:
@@ -258,7 +249,7 @@ var gates = []record.Emitter{record.EmitterPolicy, record.EmitterApps, record.Em
 // decide asks policy and moves the action on (T4 to T6, T12).
 func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 	questions := map[string]policy.Request{} // by the decision's id
-	d, f := rt.ask(c, a, func(q policy.Request) policy.Decision {
+	d, f := rt.ask(ctx, c, a, func(ctx context.Context, q policy.Request) policy.Decision {
 		one := rt.d.Kernel.Evaluate
 		if c.r.Plan.Mode == plan.Simulate {
 			one = rt.d.Kernel.Simulate
@@ -295,7 +286,6 @@ func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 		must(a.move(Approved, false))
 		c.enqueue(a, d.ReasonCode)
 	case d.Outcome == policy.RequireApproval:
-		must(a.move(ApprovalPending, false))
 		rt.askApproval(c, a)
 	default:
 		must(a.move(PolicyDenied, false))
@@ -303,6 +293,7 @@ func (rt *Runtime) decide(ctx context.Context, c *change, a *Action) {
 		if f != nil {
 			a.Failure = f
 		}
+		a.Failure.Retryable = a.Failure.Retryable || d.ReasonCode == policy.EvaluationTimeout
 		if c.r.Failure == nil {
 			c.r.Failure = a.Failure
 		}
@@ -320,15 +311,39 @@ func (rt *Runtime) askApproval(c *change, a *Action) {
 	q, err := approval.New(approval.Request{ActionID: a.ID, DecisionID: d.ID, RequestHash: a.RequestHash, BundleVersion: d.BundleVersion,
 		Proposer: s.ID, ProposerUID: c.r.By.UID, ProposerAI: s.IsAI, ProposerGroup: s.PrimaryGroup,
 		Classes: d.Approval.ApproverClasses, Strength: d.Approval.Strength, TTLSeconds: ttl}, d.HardDeny, c.now)
-	if err == nil {
-		err = q.Deliver(c.now)
-	}
+	must(a.move(ApprovalPending, false))
 	if err != nil {
 		c.fail(a, &Failure{Code: "ApprovalDenied", Message: err.Error()})
 		return
 	}
 	a.Approval = q
+	if !rt.reaches(q) {
+		rt.undeliverable(c, a)
+		return
+	}
+	must(q.Deliver(c.now))
 	c.emit(record.EmitterApproval, record.ApprovalRequested, a, map[string]any{"approval_request_id": q.ID, "strength": q.Strength, "ttl_seconds": q.TTLSeconds})
 	c.emit(record.EmitterApproval, record.ApprovalDelivered, a, map[string]any{"approval_request_id": q.ID, "expires_at": q.ExpiresAt})
 	c.event(a, string(ApprovalPending), q.ID)
+}
+
+// reaches says whether there is a channel to somebody who may approve: the inbox of a
+// mount is open to everybody, or to its owner alone.
+func (rt *Runtime) reaches(q *approval.Request) bool {
+	if rt.d.OnlyFor == nil {
+		return true
+	}
+	s, err := rt.d.Identity.Catalog().Resolve(identity.Caller{UID: *rt.d.OnlyFor, GID: *rt.d.OnlyFor})
+	return err == nil && q.Strength != "DUAL" && q.Eligible(s) == nil
+}
+
+// undeliverable ends an approval for which there is nobody to ask (S5.3 §4).
+func (rt *Runtime) undeliverable(c *change, a *Action) {
+	q := a.Approval
+	must(q.Undeliverable())
+	told := map[string]any{"approval_request_id": q.ID, "strength": q.Strength, "reason": string(q.DenialReason)}
+	c.emit(record.EmitterApproval, record.ApprovalRequested, a, maps.Clone(told))
+	c.emit(record.EmitterApproval, record.ApprovalDeliveryFailed, a, told)
+	c.fail(a, &Failure{Code: "ApprovalDenied", Message: "it needs an approval, and this mount lets nobody in who could give it: mount with allow_other, or with single_operator where one person approves for himself",
+		Details: map[string]any{"reason": string(q.DenialReason), "approval_state": string(q.State)}})
 }

@@ -62,7 +62,7 @@ func (rt *Runtime) stillAllowed(c *change, a *Action) *Failure {
 	now, run := *c, *c.r
 	run.By.Subject = s
 	now.r = &run
-	d, f := rt.ask(&now, a, func(q policy.Request) policy.Decision { return rt.d.Kernel.Simulate(rt.ctx, q) })
+	d, f := rt.ask(rt.ctx, &now, a, rt.d.Kernel.Simulate)
 	if f != nil || d.Outcome == policy.Deny || d.Outcome == policy.RequireApproval && a.Approval == nil {
 		return &Failure{Code: bindingExpired, Message: "the policy changed, and does not allow this any more", Details: map[string]any{"reason_code": d.ReasonCode, "bundle_version": d.BundleVersion}}
 	}

@@ -3,7 +3,6 @@ package agents
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/ai-os-dot-net/aios/evidence/record"
 )
@@ -45,11 +44,6 @@ const (
 	aiShare   = 50   // percent of the workers that AIs hold at most, and so the background; constitutional for AIs (policy.md §14, site 4)
 	laterTurn = 10   // every tenth turn is the background's: its least share (S10.1 §11)
 	depth     = 1000 // runs that are not over, beyond which only humans are served (S10.1 §11)
-
-	// The token bucket of an AI (S10.1 §11.4). A human's 60 a minute is not kept here: a
-	// hundred scripts of one person may drop at once (issue of the golden path, point 6).
-	aiBurst     = 15
-	aiPerMinute = 30
 )
 
 // queue hands out the workers. A human's run goes before an AI's that waits as well, and
@@ -132,33 +126,4 @@ func (q *queue) turn() (Class, bool) {
 		return Interactive, true
 	}
 	return Background, later
-}
-
-// budget is the token bucket of one AI.
-type budget struct {
-	tokens float64
-	at     time.Time
-}
-
-// spend takes one action from an AI's budget; false when it is used up.
-func (rt *Runtime) spend(r *Run, now time.Time) bool {
-	if !r.By.Subject.IsAI {
-		return true
-	}
-	rt.mu.Lock()
-	defer rt.mu.Unlock()
-	b := rt.budgets[r.By.Subject.ID]
-	if b == nil {
-		b = &budget{tokens: aiBurst, at: now}
-		rt.budgets[r.By.Subject.ID] = b
-	}
-	if d := now.Sub(b.at); d > 0 {
-		b.tokens = min(aiBurst, b.tokens+d.Minutes()*aiPerMinute)
-		b.at = now
-	}
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
 }

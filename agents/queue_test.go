@@ -167,12 +167,12 @@ func TestFloodOfAnAI(t *testing.T) {
 	m.start()
 	ai, alice := m.who(agentUID), m.who(aliceUID)
 	doc := `{"schema":"aios.intent.v1alpha1","reason":"look","queue_class":"INTERACTIVE","actions":[{"id":"a","action":"process.list","target":{}}]}`
-	for i := range aiBurst + 1 {
+	for i := range ReferenceAI.Burst + 1 {
 		if err := m.rt.Submit(t.Context(), ai, fmt.Sprintf("p%d.json", i), []byte(doc)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	last := fmt.Sprintf("p%d.json", aiBurst)
+	last := fmt.Sprintf("p%d.json", ReferenceAI.Burst)
 	if s, e := m.wait(ai, last), m.read(ai, last, "error.json"); s != "FAILED" || !strings.Contains(e, "RESOURCE_BUDGET_EXCEEDED") {
 		t.Errorf("one more than the burst: %s, %s", s, e)
 	}
@@ -186,7 +186,7 @@ func TestFloodOfAnAI(t *testing.T) {
 		t.Errorf("AIs held %d of %d workers", p, workers)
 	}
 	close(x.gate)
-	for i := range aiBurst {
+	for i := range ReferenceAI.Burst {
 		name := fmt.Sprintf("p%d.json", i)
 		if s := m.wait(ai, name); s != "SUCCEEDED" {
 			t.Errorf("p%d: %s", i, s)

@@ -65,8 +65,15 @@ type Deps struct {
 	ApprovalKey ed25519.PrivateKey
 	// Scratch is where the runtime's own probes run git; "" makes them PROBE_ERROR.
 	Scratch string
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// OnlyFor is the uid that alone can reach the mount; nil: everybody can.
+	OnlyFor *uint32
+	// EnrichTime is how long the facts for one decision may take; 0 means the reference's.
+	EnrichTime time.Duration
+	// HumanRate and AIRate bound the actions of one subject. A zero rate of a human bounds
+	// nothing; one of an AI is the reference's, which can only be made stricter.
+	HumanRate, AIRate Rate
+	Now               func() time.Time
+	Logger            *slog.Logger
 	// fail is called between durable steps; tests stop the runtime there.
 	fail func(point string) error
 }
@@ -146,7 +153,7 @@ type Runtime struct {
 	ctx      context.Context
 	stop     context.CancelFunc
 	queue    *queue
-	budgets  map[string]*budget // of AIs, by subject
+	budgets  map[string]*budget // by subject
 	refusals refusals
 	work     sync.WaitGroup
 	closed   bool
@@ -160,7 +167,7 @@ type served struct {
 }
 
 // New starts the runtime and goes on with what a restart interrupted.
-func New(ctx context.Context, d Deps) (*Runtime, error) {
+func New(ctx context.Context, d Deps) (_ *Runtime, err error) {
 	if d.Store == nil || d.Log == nil || d.Kernel == nil || d.Identity == nil || d.Translator == nil || d.Resolver == nil || len(d.ApprovalKey) != ed25519.PrivateKeySize {
 		return nil, errors.New("start the action runtime: something that it needs is missing")
 	}
@@ -169,6 +176,12 @@ func New(ctx context.Context, d Deps) (*Runtime, error) {
 	}
 	if d.Logger == nil {
 		d.Logger = slog.Default()
+	}
+	if d.EnrichTime == 0 {
+		d.EnrichTime = enrichTime
+	}
+	if d.AIRate, err = strictest(d.AIRate); err != nil {
+		return nil, fmt.Errorf("start the action runtime: %w", err)
 	}
 	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, active: map[string]*tracked{}, queue: newQueue(workers), budgets: map[string]*budget{}}
 	sum := blake3.Sum256(d.ApprovalKey.Public().(ed25519.PublicKey))
@@ -182,7 +195,7 @@ func New(ctx context.Context, d Deps) (*Runtime, error) {
 			rt.kinds[k.Action] = served{"adapter:aios:" + a.Manifest().ID + ":" + a.Manifest().Version, a, k}
 		}
 	}
-	err := d.Store.ScanRecords(runPrefix, func(key string, b []byte) error {
+	err = d.Store.ScanRecords(runPrefix, func(key string, b []byte) error {
 		r := &Run{}
 		if err := json.Unmarshal(b, r); err != nil {
 			return fmt.Errorf("run record %s: %w", key, err)

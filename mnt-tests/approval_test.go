@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -146,4 +147,59 @@ func TestP19_WhoAskedIsNoMore(t *testing.T) {
 	if s := p.ok(bobUID, "cat $M/groups/local/shared/keep.md"); s != "keep" {
 		t.Errorf("it was done: %q", s)
 	}
+}
+
+// Where a mount lets nobody in who could approve, the question is not left standing until
+// its time is over: it could not be delivered, and that is said at once. Where somebody
+// can come, or the one person approves for himself, it is asked.
+func TestA8_NobodyToAsk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("asks as the owner of a mount for others: needs root")
+	}
+	t.Parallel()
+	for _, c := range []struct {
+		flags []string
+		want  string
+	}{
+		{[]string{"--allow-other=false"}, "FAILED"},
+		{[]string{"--allow-other=true"}, "APPROVAL_PENDING"},
+		{[]string{"--allow-other=false", "--single-operator=true"}, "APPROVAL_PENDING"},
+	} {
+		p := &people{place: newPlace(t), t: t}
+		p.daemon = mounted(t, p.bin, p.state, p.dir, c.flags...)
+		t.Cleanup(func() {
+			_ = p.daemon.Process.Signal(syscall.SIGTERM)
+			_ = p.daemon.Wait()
+		})
+		p.ok(0, "echo keep > $M/groups/local/shared/keep.md; echo 'delete /aios/groups/local/shared/keep.md' > $M/intents/rm; settled rm")
+		if s := p.ok(0, "cat $M/intents/rm.d/state"); s != c.want {
+			t.Fatalf("%v: %s, want %s", c.flags, s, c.want)
+		}
+		if s := p.ok(0, "cat $M/groups/local/shared/keep.md"); s != "keep" {
+			t.Errorf("%v: %q", c.flags, s)
+		}
+		list := p.records(0, "rm")
+		if c.want != "FAILED" {
+			if !slices.Contains(list, "APPROVAL_DELIVERED") {
+				t.Errorf("%v: %v", c.flags, list)
+			}
+			continue
+		}
+		e := p.ok(0, "cat $M/intents/rm.d/error.json")
+		for _, w := range []string{`"ApprovalDenied"`, `"DELIVERY_FAILED"`, `"FAILED_DELIVERY"`, "allow_other"} {
+			if !strings.Contains(e, w) {
+				t.Errorf("the error does not say %s: %s", w, e)
+			}
+		}
+		if !slices.Contains(list, "APPROVAL_DELIVERY_FAILED") || slices.Contains(list, "APPROVAL_DELIVERED") {
+			t.Errorf("records %v", list)
+		}
+		if out, err := p.as(0, "ls $M/self/inbox | grep . "); err == nil {
+			t.Errorf("it waits in an inbox: %s", out)
+		}
+		if out, err := p.as(0, "echo 'grant x' > $M/intents/rm.d/approval"); err == nil {
+			t.Errorf("an approval of it is taken: %s", out)
+		}
+	}
+	t.Log("proves: A-8")
 }

@@ -136,5 +136,5 @@ func until(t testing.TB, what string, ok func() bool) {
 // daemonArgs start a daemon that does not ask what this machine is like; more flags may
 // say otherwise.
 func daemonArgs(state, dir string, more ...string) []string {
-	return append([]string{"mount", "--state", state, "--single-operator=false", dir}, more...)
+	return append([]string{"mount", "--state", state, "--single-operator=false", "--policy-timeout=1m", dir}, more...)
 }

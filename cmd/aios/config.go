@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
 
+	"github.com/ai-os-dot-net/aios/agents"
 	aiosfs "github.com/ai-os-dot-net/aios/fs"
 )
 
@@ -37,6 +38,9 @@ type config struct {
 	Passthrough     string        `yaml:"passthrough" usage:"auto, or off: no large file is read and written by the kernel itself"`
 	LogLevel        string        `yaml:"log_level" usage:"debug, info, warn or error"`
 	Transport       string        `yaml:"transport" usage:"what carries the kernel's requests: loop (one reader, the fast one) or go-fuse"`
+	HumanRate       agents.Rate   `yaml:"human_rate" usage:"actions of one person, PER_MINUTE/BURST (the reference has 60/30), or off: a person's programs count as that person"`
+	AIRate          agents.Rate   `yaml:"ai_rate" usage:"actions of one agent, PER_MINUTE/BURST; 30/15 at most"`
+	PolicyTimeout   time.Duration `yaml:"policy_timeout" usage:"how long the facts for one decision may take; what is late is denied, and may be asked again"`
 	AllowOther      bool          `yaml:"allow_other" usage:"let other users in (default for root)"`
 }
 
@@ -44,7 +48,7 @@ func defaultConfig() config {
 	return config{
 		State: defaultState(), EpochInterval: time.Second, VersionInterval: 30 * time.Second,
 		Retention: 90 * 24 * time.Hour, SealAge: time.Hour, GIDBase: 62000, SingleOperator: ownAuto, MemoryLimit: 1024,
-		Passthrough: "auto", LogLevel: "warn", Transport: aiosfs.TransportDefault, AllowOther: os.Geteuid() == 0,
+		Passthrough: "auto", LogLevel: "warn", Transport: aiosfs.TransportDefault, AIRate: agents.ReferenceAI, PolicyTimeout: 200 * time.Millisecond, AllowOther: os.Geteuid() == 0,
 	}
 }
 
@@ -92,6 +96,8 @@ func setText(key, text string, field reflect.Value) error {
 		*p = text
 	case *ownApproval:
 		err = p.set(text)
+	case *agents.Rate:
+		*p, err = agents.ParseRate(text)
 	case *bool:
 		*p, err = strconv.ParseBool(text)
 	case *time.Duration:
@@ -115,6 +121,8 @@ func kindName(field reflect.Value) string {
 	switch field.Addr().Interface().(type) {
 	case *time.Duration:
 		return "duration (2s, 15m, 90d)"
+	case *agents.Rate:
+		return "rate (60/30: a minute, at once; or off)"
 	case *ownApproval:
 		return "auto, true or false"
 	case *bool:

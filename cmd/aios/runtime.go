@@ -65,9 +65,18 @@ func (d *daemon) startRuntime(ctx context.Context, o *mountfs.Options) error {
 		return err
 	}
 	d.onClose(func() error { return os.RemoveAll(scratch) })
+	if d.cfg.AIRate == (agents.Rate{}) {
+		return fmt.Errorf("ai_rate cannot be off: %v at most, or less", agents.ReferenceAI)
+	}
+	var onlyFor *uint32
+	if !d.cfg.AllowOther {
+		uid := uint32(os.Geteuid())
+		onlyFor = &uid
+	}
 	d.runtime, err = agents.New(ctx, agents.Deps{
 		Store: d.store, Log: d.log, Kernel: d.kernel, Identity: d.ids, Translator: translate.New(catalog), Resolver: resolver{},
-		Adapters: []adapter.Adapter{aiosfs.New(d.store), idadapter.New(book{d}), process.Adapter{}, repo.New(d.store, scratch)}, Scratch: scratch, ApprovalKey: approvals, Logger: d.logger,
+		Adapters: []adapter.Adapter{aiosfs.New(d.store), idadapter.New(book{d}), process.Adapter{}, repo.New(d.store, scratch)}, Scratch: scratch,
+		OnlyFor: onlyFor, HumanRate: d.cfg.HumanRate, AIRate: d.cfg.AIRate, EnrichTime: d.cfg.PolicyTimeout, ApprovalKey: approvals, Logger: d.logger,
 	})
 	if err != nil {
 		return fmt.Errorf("start the runtime: %w", err)

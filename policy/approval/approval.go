@@ -152,6 +152,15 @@ func (r *Request) Deliver(now time.Time) error {
 	return nil
 }
 
+// Undeliverable says that nobody who may approve can be asked.
+func (r *Request) Undeliverable() error {
+	if err := r.move(FailedDelivery); err != nil {
+		return err
+	}
+	r.DenialReason = DeliveryFailed
+	return nil
+}
+
 // Eligible says why a subject may not approve; nil when he may.
 func (r *Request) Eligible(s identity.Subject) error {
 	switch {
