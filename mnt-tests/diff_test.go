@@ -168,7 +168,7 @@ var differences = []difference{
 }
 
 // fifoTimes are what stat says of a FIFO's times.
-var fifoTimes = regexp.MustCompile(`(\b10[0-7]{3} links=.*?)( m\+)?( c\+)?(?m:$)`)
+var fifoTimes = regexp.MustCompile(`(\b1[0-7]{4} links=.*?)( m\+)?( c\+)?(?m:$)`)
 
 // atimes are the times of reading in what stat shows.
 var atimes = regexp.MustCompile(` a=-?\d+\.\d+`)

@@ -58,24 +58,35 @@ func (d *DB) next() TS { return max(At(d.o.Now()), d.LastSealed()+1, d.last+1) }
 // batch makes no epoch. ErrNoSpace, ErrReadOnly and ErrBadKey leave nothing behind;
 // what any other error left is undone before Commit returns.
 func (d *DB) Commit(ctx context.Context, b *Batch) (TS, error) {
+	if err := d.mayCommit(ctx, b); err != nil {
+		return 0, err
+	}
+	return d.commitAny(b)
+}
+
+func (d *DB) mayCommit(ctx context.Context, b *Batch) error {
 	if d.o.ReadOnly {
-		return 0, ErrReadOnly
+		return ErrReadOnly
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return err
 	}
 	for k := range b.m {
 		if len(k) == 0 || len(k) > maxKey || k[0] == 0 {
-			return 0, fmt.Errorf("commit %q: %w", k[:min(len(k), 32)], ErrBadKey)
+			return fmt.Errorf("commit %q: %w", k[:min(len(k), 32)], ErrBadKey)
 		}
 	}
-	return d.commitAny(b)
+	return nil
 }
 
 // commitAny is Commit for keys of the package, too.
 func (d *DB) commitAny(b *Batch) (TS, error) {
 	d.commit.Lock()
 	defer d.commit.Unlock()
+	return d.commitLocked(b)
+}
+
+func (d *DB) commitLocked(b *Batch) (TS, error) {
 	if d.broken != nil {
 		return 0, d.broken
 	}
@@ -101,6 +112,7 @@ func (d *DB) commitAny(b *Batch) (TS, error) {
 		return 0, err
 	}
 	d.sealed.Store(uint64(ts))
+	d.unlogged = ts
 	return ts, nil
 }
 
@@ -187,13 +199,4 @@ func (d *DB) fail(step string) error {
 		return nil
 	}
 	return d.failpoint(step)
-}
-
-// CommitSync is Commit and then Sync.
-func (d *DB) CommitSync(ctx context.Context, b *Batch) (TS, error) {
-	ts, err := d.Commit(ctx, b)
-	if err != nil {
-		return 0, err
-	}
-	return ts, d.Sync(ctx)
 }

@@ -92,6 +92,10 @@ type DB struct {
 
 	space space
 
+	journal    *journal
+	unlogged   TS // the newest epoch that is not in the journal; under commit
+	background sync.WaitGroup
+
 	// failpoint, if set by a test, is called at the named step of a commit; an error
 	// stops the commit there, as a crash would.
 	failpoint func(step string) error
@@ -148,9 +152,14 @@ func Open(o Options) (*DB, error) {
 		return nil, fmt.Errorf("open metadata: %w", err)
 	}
 	d.b = b
+	if !o.ReadOnly {
+		if d.journal, err = openJournal(o.Dir); err != nil {
+			return nil, errors.Join(fmt.Errorf("open metadata: %w", err), b.Close())
+		}
+	}
 	d.last = TS(b.MaxVersion())
 	if err := d.load(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open metadata: %w", err), b.Close())
+		return nil, errors.Join(fmt.Errorf("open metadata: %w", err), b.Close(), d.journal.close())
 	}
 	return d, nil
 }
@@ -187,9 +196,10 @@ func (d *DB) Close() error {
 	if !d.o.ReadOnly {
 		err = d.Sync(context.Background())
 	}
+	d.background.Wait()
 	d.commit.Lock()
 	defer d.commit.Unlock()
-	err = errors.Join(err, d.b.Close())
+	err = errors.Join(err, d.b.Close(), d.journal.close())
 	d.logs.close()
 	d.space.close()
 	return err

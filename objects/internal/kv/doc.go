@@ -11,6 +11,11 @@
 // Reading at an older timestamp gives every record as it was then, back to the
 // horizon, below which Badger may have dropped superseded values (T-1, T-2).
 //
+// CommitSync makes an epoch durable. A small one goes to the journal, one synchronous
+// write of a file of its own, and Badger's log is synced behind it; Open takes up what
+// the log lost of it. So what is acknowledged is in the log as far as that was synced,
+// or in the journal; an epoch that is in neither has none after it that was acknowledged.
+//
 // # Keys on disk
 //
 // Users' keys are stored as they are and must not begin with 0x00. The package's own:

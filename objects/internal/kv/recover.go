@@ -77,6 +77,9 @@ func (d *DB) load() error {
 	if err := d.logs.sync(d.o.Dir, &d.space); err != nil {
 		return err
 	}
+	if good, err = d.replay(good); err != nil {
+		return err
+	}
 	if d.last > good {
 		if err := d.undo(good); err != nil {
 			return err
