@@ -19,6 +19,7 @@ type prepared struct {
 	rules     int
 	stored    []byte // payload with salt, as on disk
 	hash      string
+	tai       string // of a TIME_DRIFT_DETECTED: the time that it would have been
 }
 
 // Append stores the drafts, all or none, and returns when they are durable.

@@ -297,6 +297,84 @@ func TestEvidence27_ClockBack(t *testing.T) {
 	verified(t, l.o.Dir)
 	l.Close()
 	verified(t, l.o.Dir)
+	t.Log("proves: evidence-27")
+}
+
+// A clock that is set while the log is open is on record, with the time that it would
+// have been: once a jump, in either direction, and not for what is no more than a
+// time daemon's step.
+func TestEvidence27_ClockSet(t *testing.T) {
+	c := &clock{time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	var steady time.Duration
+	l := openAt(t, Options{Now: c.now, Steady: func() time.Duration { return steady }})
+	pass := func(wall, real time.Duration) Receipt {
+		t.Helper()
+		c.t, steady = c.t.Add(wall), steady+real
+		return appendN(t, l, 1)[0]
+	}
+	drifts := func() (out []Receipt) {
+		t.Helper()
+		for r, err := range l.Query(Query{Types: []record.Type{record.TimeDriftDetected}}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, r)
+		}
+		return out
+	}
+	pass(0, 0)
+	pass(time.Hour, time.Hour)
+	pass(time.Second+5*time.Second, time.Second)
+	if d := drifts(); len(d) != 0 {
+		t.Fatalf("%d records of five seconds", len(d))
+	}
+	start := c.t.Add(-5 * time.Second) // what the clock would show: five seconds are not forgotten
+	r := pass(time.Second, 0)          // and the sixth is too many
+	d := drifts()
+	if len(d) != 1 || d[0].Seq != r.Seq-1 || d[0].Retention != record.Extended60M || d[0].TAI64N != tai64n(start) || !d[0].RecordedAt.Equal(c.t) {
+		t.Fatalf("six seconds: %d records, %+v", len(d), d)
+	}
+	if p, err := l.Payload(d[0].ID); err != nil || jsonText(p, "emitted_at") != c.t.Format(timeForm) || jsonText(p, "tai64n") != tai64n(start) || !strings.Contains(string(p), `"drift_ms":6000`) {
+		t.Fatalf("%s %v", p, err)
+	}
+	for range 3 {
+		pass(time.Minute, time.Minute)
+	}
+	if n := len(drifts()); n != 1 {
+		t.Fatalf("%d records of one jump", n)
+	}
+	before := c.t
+	r = pass(-time.Hour, time.Second)
+	if d = drifts(); len(d) != 2 || d[1].TAI64N != tai64n(before.Add(time.Second)) || d[1].RecordedAt.Before(before) || r.RecordedAt.Before(before) {
+		t.Fatalf("an hour back: %d records, %+v, then %s", len(d), d, r.RecordedAt)
+	}
+	l.Checkpoint()
+	verified(t, l.o.Dir)
+	l.Close()
+	verified(t, l.o.Dir)
+	// No other record may say two times.
+	for r, err := range openAt(t, Options{Dir: l.o.Dir, ReadOnly: true}).Query(Query{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		st := segmentState{seq: r.Seq, link: r.PreviousHash, id: r.SegmentID}
+		r.TAI64N = tai64n(r.RecordedAt.Add(6 * time.Second))
+		if problem := st.follows(&r, false); (problem == "") != (r.Type == record.TimeDriftDetected) {
+			t.Errorf("%s six seconds off: %q", r.Type, problem)
+		}
+	}
+	t.Log("proves: evidence-27")
+}
+
+// The clock that the daemon's log is held against is the kernel's.
+func TestSteadyClock(t *testing.T) {
+	l := openAt(t, Options{})
+	if l.o.Steady == nil || time.Until(l.drift.expected()).Abs() > maxDrift {
+		t.Fatalf("expected %s", l.drift.expected())
+	}
+	if a, b := boottime(), boottime(); a <= 0 || b < a {
+		t.Fatal(a, b)
+	}
 }
 
 func TestEvidence33_Simulated(t *testing.T) {

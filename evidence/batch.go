@@ -32,6 +32,7 @@ type batch struct {
 
 	seq        uint64
 	link, last string
+	measured   time.Time // the wall clock of a jump that the batch notes
 }
 
 type placed struct {
@@ -148,6 +149,9 @@ func (b *batch) add(p *prepared) (Receipt, error) {
 		Simulated: p.Simulated, RedactionClass: class, RedactionProfile: []string{profile},
 		PayloadHash: p.hash, PreviousHash: b.link, Integrity: Pending,
 	}
+	if p.tai != "" {
+		r.TAI64N = p.tai
+	}
 	if r.ID == "" {
 		r.ID = idPrefix + b.gen.next(b.at, random).String()
 	}
@@ -243,6 +247,9 @@ func (b *batch) publish() {
 	l.size, l.lastID, l.lastLink, l.lastTime = b.seq, b.last, b.link, b.at.UnixNano()
 	l.wake()
 	l.mu.Unlock()
+	if !b.measured.IsZero() {
+		l.drift.start(b.measured)
+	}
 	select {
 	case l.dirty <- struct{}{}:
 	default:

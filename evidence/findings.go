@@ -182,7 +182,8 @@ func (l *Log) degrade(err error) {
 // Audit verifies the open log against its own key and the given anchors.
 // Damage degrades it (appends refused, reads go on), fences the segment and
 // is recorded as TAMPER_DETECTED in the findings log; a clean audit marks its
-// segments verified.
+// segments verified. A circle in the lineage fences the segments that it goes
+// through and is recorded in the log itself, which goes on.
 func (l *Log) Audit(ctx context.Context, o VerifyOptions) (Report, error) {
 	l.Checkpoint()
 	if o.Key == "" && l.o.Key != nil {
@@ -192,7 +193,16 @@ func (l *Log) Audit(ctx context.Context, o VerifyOptions) (Report, error) {
 	if err != nil {
 		return rep, err
 	}
+	if strings.HasPrefix(rep.Problem, lineageCycle) {
+		if err := l.fence(ctx, &rep); err != nil {
+			return rep, fmt.Errorf("record a circle in the lineage: %w", err)
+		}
+		return rep, nil
+	}
 	if rep.Consistent {
+		if err := l.tooDeep(ctx, &rep); err != nil {
+			return rep, fmt.Errorf("record the depth of the lineage: %w", err)
+		}
 		l.mu.RLock()
 		defer l.mu.RUnlock()
 		for _, s := range l.segs {

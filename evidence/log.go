@@ -87,6 +87,7 @@ type Log struct {
 	reserved reservations
 	subjects Subjects // guarded by mu
 	actions  actions  // the writer's
+	drift    drift
 	refusals refusals
 	findings findings
 }

@@ -70,6 +70,9 @@ func newLog(o Options) (*Log, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+		if o.Steady == nil {
+			o.Steady = boottime
+		}
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -122,6 +125,11 @@ func (l *Log) open(ctx context.Context) error {
 			l.broken = fmt.Errorf("%w: unresolved finding: %s", ErrDegraded, f)
 		}
 	}
+	if found == nil {
+		if err := l.loadFences(); err != nil {
+			return fmt.Errorf("read what was fenced: %w", err)
+		}
+	}
 	if l.o.ReadOnly {
 		return nil
 	}
@@ -131,6 +139,8 @@ func (l *Log) open(ctx context.Context) error {
 			l.o.Logger.Error("finding could not be recorded", "finding", found.Error(), "err", err)
 		}
 	}
+	l.drift.steady = l.o.Steady
+	l.drift.start(l.o.Now().UTC())
 	l.done.Add(2)
 	go l.write()
 	go l.publisher()

@@ -29,6 +29,9 @@ type Options struct {
 	CheckpointEvery time.Duration
 	// Now is the clock; default time.Now.
 	Now func() time.Time
+	// Steady is a clock that nobody sets, to hold Now against; default
+	// CLOCK_BOOTTIME without a Now, none with one.
+	Steady func() time.Duration
 	// Anchor, if set, is a file outside Dir to which every signed checkpoint
 	// is appended (most useful on another disk).
 	Anchor string

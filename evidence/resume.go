@@ -110,6 +110,7 @@ func (l *Log) AcknowledgeClock(ctx context.Context, operator string) error {
 			return r.err
 		}
 		l.clockBack = false
+		l.drift.start(l.o.Now().UTC())
 		return nil
 	})
 }

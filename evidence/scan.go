@@ -222,7 +222,7 @@ func (st *segmentState) follows(r *Receipt, first bool) string {
 		return fmt.Sprintf("segment id %s, want %s", r.SegmentID, st.id)
 	case first && !validSegmentID(r):
 		return "segment id does not match its first record"
-	case r.TAI64N != tai64n(r.RecordedAt):
+	case r.TAI64N != tai64n(r.RecordedAt) && r.Type != record.TimeDriftDetected:
 		return "tai64n differs from recorded_at"
 	case r.RecordedAt.UnixNano() < st.time && !(first && r.Type == record.RecoveryEvent):
 		return "recorded before its predecessor"

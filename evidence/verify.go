@@ -49,6 +49,14 @@ type Report struct {
 	TreeSize    uint64 // size of the newest checkpoint
 	Root        string // its root, base64
 
+	// LineageDepth is how many steps the longest walk from a record to its
+	// first ancestor has, and DeepestID that record; LineageCycle are the
+	// records of a circle, which is an anomaly.
+	LineageDepth int
+	DeepestID    string
+	LineageCycle []uint64
+	lineageSeq   uint64
+
 	FirstAnomalousSeq uint64 // 0 where no single record is at fault
 	FirstAnomalousID  string
 	File              string // relative to the directory

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 
@@ -21,6 +22,7 @@ type join struct {
 	retired  map[string]uint64
 	places   map[string]place
 	purged   map[string]bool
+	edges    lineage
 	groups   *groupChecker
 	group    []place // of the leaves of the current group of 256
 	hashes   []tile.Hash
@@ -39,7 +41,7 @@ type place struct {
 func newJoin(v *verification, workers int) *join {
 	return &join{
 		v: v, st: segmentState{seq: 1, link: zeroLink}, prevSeal: zeroLink,
-		retired: map[string]uint64{}, places: map[string]place{}, purged: map[string]bool{},
+		retired: map[string]uint64{}, places: map[string]place{}, purged: map[string]bool{}, edges: lineage{},
 		groups: newGroupChecker(v, workers),
 	}
 }
@@ -72,6 +74,7 @@ func (j *join) segment(r *segmentResult, last bool) error {
 		j.retired[id] = seq
 		j.places[id] = place{r.rel, r.offsets[seq-r.first.seq]}
 	}
+	maps.Copy(j.edges, r.edges)
 	for _, id := range r.purges {
 		j.purged[id] = true
 	}
@@ -218,6 +221,7 @@ func (j *join) end() error {
 			}
 		}
 	}
+	j.lineage()
 	v.rep.Retired = uint64(len(j.retired))
 	for id, seq := range j.retired {
 		if !j.purged[id] {

@@ -28,6 +28,7 @@ type segmentResult struct {
 	sealLink string // link before SEGMENT_SEALED
 	retired  map[string]uint64
 	purges   []string // ids that GC_PASS records name
+	edges    lineage  // records with a parent
 	firstRec record.Type
 	err      error
 }
@@ -112,6 +113,12 @@ func (v *verification) scan(ctx context.Context, number int, done *atomic.Uint64
 		r.offsets = append(r.offsets, s.off)
 		if s.retired {
 			r.retired[s.ID] = s.Seq
+		}
+		if s.ParentID != "" {
+			if r.edges == nil {
+				r.edges = lineage{}
+			}
+			r.edges.add(&s.Receipt, place{r.rel, s.off})
 		}
 		switch s.Type {
 		case record.SegmentSealed:

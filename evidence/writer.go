@@ -140,6 +140,12 @@ func (l *Log) commit(batch []*request) {
 		fail(err)
 		return
 	}
+	if l.Health() == nil {
+		if err := b.observe(); err != nil {
+			fail(err)
+			return
+		}
+	}
 	for _, r := range batch {
 		r.out, r.err = b.place(r)
 	}

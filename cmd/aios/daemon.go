@@ -49,12 +49,18 @@ type mountSettings struct {
 	options    []string // passed to the kernel
 	readOnly   bool
 	recovery   bool
+	clock      bool // an operator says that it is right
 	debug      bool
 	profiles   string // the socket that go tool pprof asks
 }
 
 // openDaemon opens the state directory and everything in it; nothing is mounted yet.
 func openDaemon(ctx context.Context, cfg config, logger *slog.Logger) (*daemon, error) {
+	return openAccepting(ctx, cfg, logger, false)
+}
+
+// openAccepting opens with an operator's word, or without it, that the clock is right.
+func openAccepting(ctx context.Context, cfg config, logger *slog.Logger, clock bool) (*daemon, error) {
 	debug.SetMemoryLimit(cfg.MemoryLimit << 20)
 	lock, first, err := openState(cfg.State)
 	if err != nil {
@@ -62,7 +68,7 @@ func openDaemon(ctx context.Context, cfg config, logger *slog.Logger) (*daemon, 
 	}
 	d := &daemon{cfg: cfg, logger: logger, lock: lock, first: first, started: time.Now()}
 	d.onClose(lock.Close)
-	if err := d.open(ctx); err != nil {
+	if err := d.open(ctx, clock); err != nil {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
@@ -82,7 +88,7 @@ func (d *daemon) close() error {
 // drainTime bounds how long a start waits for the log to take what a crash left.
 const drainTime = 10 * time.Second
 
-func (d *daemon) open(ctx context.Context) error {
+func (d *daemon) open(ctx context.Context, clock bool) error {
 	logKey, err := key(d.cfg.State, "evidence")
 	if err != nil {
 		return err
@@ -92,6 +98,9 @@ func (d *daemon) open(ctx context.Context) error {
 		return fmt.Errorf("open the evidence log: %w", err)
 	}
 	d.onClose(d.log.Close)
+	if err := d.checkClock(ctx, clock); err != nil {
+		return err
+	}
 	d.store, err = objects.Open(ctx, objects.Options{Dir: d.cfg.State, Log: d.log, EpochInterval: d.cfg.EpochInterval, VersionInterval: d.cfg.VersionInterval, Retention: d.cfg.Retention, Logger: d.logger})
 	if err != nil {
 		return fmt.Errorf("open the store: %w", err)
@@ -151,6 +160,7 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		}
 	}
 	d.watchPolicy(ctx)
+	d.audit(ctx, auditAfter, auditEvery)
 	debug.SetGCPercent(gcPercent)
 	idle, stop := context.WithCancel(ctx)
 	go trimMemory(idle)

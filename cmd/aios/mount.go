@@ -27,7 +27,7 @@ const (
 
 func mountCommand() *cobra.Command {
 	var opts []string
-	var background, debug, recovery bool
+	var background, debug, recovery, acceptClock bool
 	var profiles string
 	c := &cobra.Command{Use: "mount [--state DIR] [-o OPTIONS] MOUNTPOINT", Short: "Mount AIOS and serve it, in the foreground", Args: usageArgs(cobra.ExactArgs(1)),
 		Long: "Mounts and serves until SIGINT, SIGTERM or umount. The first start makes the state directory with its keys,\n" +
@@ -41,6 +41,10 @@ func mountCommand() *cobra.Command {
 			if err := m.parse(opts, &cfg); err != nil {
 				return err
 			}
+			if acceptClock && !recovery {
+				return fail(exitUsage, "--accept-clock goes with --recovery: an operator's word that the clock is right")
+			}
+			m.clock = acceptClock
 			if background {
 				return startInBackground(c.Context(), m.mountpoint)
 			}
@@ -50,6 +54,7 @@ func mountCommand() *cobra.Command {
 	c.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options: ro, nosuid, nodev, noexec, noatime, allow_other, state=DIR")
 	c.Flags().BoolVar(&background, "background", false, "return once the mount answers (mount.aios does this)")
 	c.Flags().BoolVar(&recovery, "recovery", false, "mount what recovery needs of system/ only, read-only: no goals, no agents, nobody's data")
+	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "with --recovery: go on although the clock is behind the evidence log's newest record; it is recorded")
 	c.Flags().BoolVar(&debug, "debug", false, "log every request")
 	c.Flags().StringVar(&profiles, "pprof", "", "answer go tool pprof on this socket")
 	_ = c.Flags().MarkHidden("pprof") // the flag is there
@@ -115,7 +120,7 @@ func serve(ctx context.Context, cfg config, m mountSettings) error {
 		}
 		defer stop()
 	}
-	d, err := openDaemon(context.WithoutCancel(ctx), cfg, logger)
+	d, err := openAccepting(context.WithoutCancel(ctx), cfg, logger, m.clock)
 	if err != nil {
 		return fail(exitFailed, "%w", err)
 	}

@@ -32,6 +32,7 @@ func (d *daemon) mountRecovery(ctx context.Context, m mountSettings) error {
 	}
 	d.server.Store(server)
 	d.watchPolicy(ctx)
+	d.audit(ctx, auditRecovery, auditRecovery)
 	return nil
 }
 
