@@ -26,6 +26,10 @@ import (
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("AIOS_TEST_CRASH"); dir != "" {
+		if os.Getenv("AIOS_TEST_STEP") == "replay" {
+			fmt.Fprintln(os.Stderr, replaying(dir))
+			os.Exit(1)
+		}
 		seed, _ := strconv.ParseUint(os.Getenv("AIOS_TEST_SEED"), 10, 64)
 		fmt.Fprintln(os.Stderr, crashing(dir, seed, os.Getenv("AIOS_TEST_STEP")))
 		os.Exit(1)

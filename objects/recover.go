@@ -4,7 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"time"
 
+	"github.com/ai-os-dot-net/aios/evidence"
+	"github.com/ai-os-dot-net/aios/evidence/record"
 	"github.com/ai-os-dot-net/aios/objects/internal/blob"
 )
 
@@ -23,7 +26,8 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(names) > 0 || s.uncleanDrafts() {
+	unclean := s.uncleanDrafts()
+	if len(names) > 0 || unclean {
 		for _, v := range s.view.Scan([]byte{'i'}, nil) {
 			n, err := decodeInode(v)
 			if err != nil {
@@ -64,6 +68,9 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.open.puts["m-open"] = []byte{1}
+	if unclean {
+		s.open.emit = append(s.open.emit, s.replayed(len(drafted), len(staged), len(orphans)))
+	}
 	s.mu.Unlock()
 	s.at("recover: before the commit")
 	if err := s.commit(ctx); err != nil {
@@ -79,6 +86,15 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// replayed tells of a store that nobody closed: what its log held is in force again, up to
+// the epoch it names.
+func (s *Store) replayed(drafts, versions, orphans int) evidence.Draft {
+	const self = "_system:service:aiosfs"
+	return evidence.Draft{ID: s.evidenceID(), Type: record.RecoveryEvent, Emitter: string(record.EmitterRecovery), Subject: self, Scope: "_system",
+		Payload: map[string]any{"event_kind": "STORE_REPLAYED", "operator_subject": self, "detail": "the store was not closed; its log was replayed",
+			"epoch": s.db.LastSealed().Time().Format(time.RFC3339Nano), "drafts_made_versions": drafts, "versions_to_hash": versions, "files_without_name": orphans}}
 }
 
 // uncleanDrafts says whether an earlier run may have left drafts in the records.

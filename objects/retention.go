@@ -368,10 +368,17 @@ const (
 func (s *Store) retain() {
 	tick := time.NewTicker(purgeEvery)
 	defer tick.Stop()
+	stale := time.NewTicker(pendingCheck)
+	defer stale.Stop()
 	for {
 		select {
 		case <-s.stop:
 			return
+		case <-stale.C:
+			if err := s.abortStale(bg); err != nil {
+				s.o.Logger.Error("a transaction that nobody commits could not be ended", "error", err)
+			}
+			continue
 		case <-s.retainNow:
 		case <-tick.C:
 		}

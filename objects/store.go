@@ -108,6 +108,7 @@ type Store struct {
 	pinned     pins
 	purging    sync.Mutex // one retention pass at a time
 	replaced   int        // versions that were superseded since one was called for
+	pendings   pendings
 	retainNow  chan struct{}
 	drafts     map[*node]bool // nodes with a draft
 

@@ -30,6 +30,7 @@ type Tx struct {
 	staged  []string // staging files that belong to the transaction until it commits
 	writes  []write
 	done    bool
+	pending pending
 	// candidates are the versions that are to become current, for the case that one
 	// of them is put forward in vain.
 	candidates []candidate
@@ -101,7 +102,9 @@ func (t *Tx) read(ctx context.Context, r io.Reader) (prepared, error) {
 		return prepared{}, err
 	}
 	defer f.Close()
-	t.staged = append(t.staged, id)
+	if err := t.stage(id); err != nil {
+		return prepared{}, err
+	}
 	h := newHasher()
 	w := io.MultiWriter(f, h)
 	if _, err := w.Write(head); err != nil {
@@ -121,7 +124,7 @@ func (t *Tx) WriteFile(ctx context.Context, name string, r io.Reader, o WriteOpt
 	if err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	t.ops = append(t.ops, func() error { return t.s.txWrite(t, name, p, o) })
+	t.do(func() error { return t.s.txWrite(t, name, p, o) })
 	t.propose(candidate{name, o.Expect, func(ob *object) (*version, error) {
 		v := t.s.makeVersion(ob, p, t.c, t.id, t.action)
 		v.state, v.loser = Staged, true
@@ -250,6 +253,9 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 		return CommitResult{}, fmt.Errorf("the transaction is over: %w", ErrInvalid)
 	}
 	t.done = true
+	if err := t.settle(ctx); err != nil {
+		return CommitResult{}, errors.Join(err, t.drop())
+	}
 	// A draft that the log would refuse must not be committed: its change would be
 	// without evidence for ever.
 	for _, d := range t.emit {
@@ -349,6 +355,7 @@ func (t *Tx) Discard() error {
 		return nil
 	}
 	t.done = true
+	t.leave()
 	return t.drop()
 }
 

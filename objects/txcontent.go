@@ -11,7 +11,7 @@ import (
 
 // Mkdir makes a directory; with o.Parents one that exists is no error.
 func (t *Tx) Mkdir(name string, o WriteOptions) {
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		if n, err := t.s.resolve(name); err == nil {
 			if o.Parents && isDir(n.mode) {
 				return nil
@@ -36,7 +36,7 @@ func (t *Tx) Mkdir(name string, o WriteOptions) {
 // Place makes a directory of the closed layout with a scope of its own: a group's, a
 // user's, a reserved name's.
 func (t *Tx) Place(name string, mode, uid, gid uint32, scope Scope) {
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		s := t.s
 		if n, err := s.resolve(name); err == nil {
 			if n.scope != scope {
@@ -63,7 +63,7 @@ func (t *Tx) Place(name string, mode, uid, gid uint32, scope Scope) {
 
 // Symlink makes a symbolic link, for imported trees.
 func (t *Tx) Symlink(name, target string, o WriteOptions) {
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		dir, base, err := t.s.txParent(t, name, o)
 		if err != nil {
 			return err
@@ -81,7 +81,7 @@ func (t *Tx) Symlink(name, target string, o WriteOptions) {
 
 // Move renames; the destination must not exist unless replace is set.
 func (t *Tx) Move(from, to string, replace bool, o WriteOptions) {
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		s := t.s
 		fdir, fbase, err := s.txParent(t, from, WriteOptions{})
 		if err != nil {
@@ -104,7 +104,7 @@ func (t *Tx) Move(from, to string, replace bool, o WriteOptions) {
 
 // Delete removes a path; a directory that is not empty needs recursive.
 func (t *Tx) Delete(name string, recursive bool, expect *ID) {
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		s := t.s
 		dir, base, err := s.txParent(t, name, WriteOptions{})
 		if err != nil {
@@ -151,7 +151,7 @@ func (s *Store) remove(c Cred, p, n *node, name string, recursive bool) error {
 
 // SetLabels adds and removes labels of what a path names.
 func (t *Tx) SetLabels(name string, add, remove []string) {
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		s := t.s
 		n, err := s.resolve(name)
 		if err != nil {
@@ -195,7 +195,7 @@ func (t *Tx) Adopt(name string, obj, ver ID, o WriteOptions) {
 		v.createdAt, v.createdBy = now, t.c.Subject
 		return &v, nil
 	}})
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		s := t.s
 		v, err := s.version(obj, ver)
 		if err != nil {

@@ -121,7 +121,7 @@ func (s *Store) Undo(ctx context.Context, c Cred, txn ID, action string, with fu
 	if with != nil {
 		with(t)
 	}
-	t.ops = append(t.ops, func() error {
+	t.do(func() error {
 		for _, u := range list {
 			if err := s.undoable(u); err != nil {
 				return err
