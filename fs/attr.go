@@ -93,6 +93,7 @@ func (t *tree) Forget(id, n uint64) {
 	if id != uint64(objects.RootIno) {
 		t.store.Forget(objects.Ino(id), n)
 		t.fresh.changed(id)
+		t.pass.forget(id)
 	}
 }
 
@@ -318,6 +319,9 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 	}
 	if err := setID(c, in, &old, &set); err != nil {
 		return objects.Attr{}, err
+	}
+	if set.Size != nil {
+		defer t.pass.resizing(in.NodeId)()
 	}
 	return t.store.SetAttr(c.cred(), ino, set)
 }

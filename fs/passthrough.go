@@ -41,6 +41,10 @@ type passing struct {
 	on     atomic.Bool
 	reason atomic.Value // string: why not
 
+	// given are the inodes whose bytes the kernel was given with an open, since it knows
+	// them; guarded by mu.
+	given map[uint64]struct{}
+
 	lastMu  sync.Mutex
 	created time.Time   // when a file was last made
 	last    objects.Ino // which
@@ -61,7 +65,7 @@ type openMode struct {
 const loneCreate = 100 * time.Millisecond
 
 func (p *passing) init() {
-	p.modes = map[uint64]*openMode{}
+	p.modes, p.given = map[uint64]*openMode{}, map[uint64]struct{}{}
 	p.reason.Store("not mounted yet")
 }
 
@@ -197,10 +201,8 @@ func (p *passing) put(ino uint64, m *openMode) {
 // fresh files are empty and get a host file at once.
 func (t *tree) admit(ctx context.Context, h *handle, fresh bool, out *fuse.OpenOut) error {
 	h.mode, out.OpenFlags = ioPlain, storedFlags(h.flags)
-	if !t.o.NoPassthrough {
-		if err := t.pass.admit(ctx, t, h, fresh, out); err != nil {
-			return errors.Join(err, h.file.Close(ctx))
-		}
+	if err := t.pass.admit(ctx, t, h, fresh, out); err != nil {
+		return errors.Join(err, h.file.Close(ctx))
 	}
 	out.Fh = t.handles.add(h)
 	return nil
@@ -234,6 +236,9 @@ func (p *passing) admit(ctx context.Context, t *tree, h *handle, fresh bool, out
 	if out.OpenFlags&fuse.FOPEN_DIRECT_IO == 0 {
 		m.cached++
 		h.mode = ioCached
+		if !writes(h.flags) && p.first(h.ino, m) {
+			t.giveBytes(h)
+		}
 	}
 	m.mu.Unlock()
 	return nil

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -436,21 +435,4 @@ func (s *Store) syncDraft(ctx context.Context, n *node) error {
 		n.blocks = n.draft.Blocks()
 	}
 	return nil
-}
-
-// Touched sets a file's access time, as reading does with relatime: at most once a
-// day, or when it lies before the last change.
-func (s *Store) Touched(ino Ino) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	n, err := s.node(ino)
-	if err != nil || s.writable() != nil {
-		return
-	}
-	now := s.o.Now()
-	if n.atime.After(n.mtime) && n.atime.After(n.ctime) && now.Sub(n.atime) < 24*time.Hour {
-		return
-	}
-	s.touch(n)
-	n.atime = now
 }
