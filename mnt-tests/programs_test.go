@@ -88,13 +88,22 @@ var programs = []struct {
 			rm -f v.*
 		done; done
 		fio --name=d --directory=. --ioengine=libaio --direct=1 --iodepth=8 --rw=randwrite --size=32m --bs=4k --verify=crc32c --verify_fatal=1 --minimal > out 2>&1 || { cat out; exit 1; }`},
-	{"stress-ng", []string{"stress-ng"}, 15 * time.Minute, `
-		bad=
-		for s in access chmod chown copy-file dentry dir dirdeep dirmany dup fallocate fcntl fiemap file-ioctl filename flock fpunch fstat getdent handle hdd iomix link lockf lockofd locka mmap msync open readahead rename rotate seek symlink sync-file touch truncate unlink utime verity xattr; do
-			timeout 90 stress-ng --$s 2 --timeout 3 --verify --temp-path . --hdd-bytes 8m --seek-bytes 8m --iomix-bytes 16m --mmap-bytes 8m --copy-file-bytes 8m --fallocate-bytes 8m --dirdeep-inodes 500 --dirmany-bytes 0 -q > out 2>&1
-			case $? in 0 | 3 | 4) ;; *) bad="$bad $s"; cat out ;; esac
+	// Those left out work on the machine and not in a directory. The last run is all at once.
+	{"stress-ng", []string{"stress-ng"}, 20 * time.Minute, `
+		left=bind-mount,binderfs,eventfd,ioprio,procfs
+		bad= sizes="--hdd-bytes 8m --iomix-bytes 16m --copy-file-bytes 128m --fallocate-bytes 8m --dirdeep-inodes 500"
+		run() { timeout 120 stress-ng "$@" --verify --temp-path . $sizes -q > $T/out 2>&1 || { bad="$bad $*"; cat $T/out; }; }
+		all=$(stress-ng --class 'filesystem?' | sed "s/.*: //" | tr ' ' '\n' | grep -vxE "${left//,/|}")
+		test "$(echo "$all" | wc -l)" -gt 40
+		for s in $all aio aiol io-uring readahead revio seek sendfile splice tee; do
+			run --$s 2 --timeout 3
 		done
-		test -z "$bad" || { echo "failed:$bad"; exit 1; }`},
+		for o in direct wr-rnd,rd-rnd,fsync dsync,iovec syncfs,utimes noatime,sync,fadv-dontneed; do run --hdd 2 --hdd-opts $o --timeout 3; done
+		for o in --mmap-async --mmap-odirect --mmap-osync --mmap-mprotect; do run --mmap 2 --mmap-bytes 8m --mmap-file $o --timeout 3; done
+		run --msync 2 --timeout 3
+		run --all 1 --class filesystem --exclude $left --timeout 30
+		test -z "$bad" || { echo "failed:$bad"; exit 1; }
+		test -z "$(ls -A)" || { echo "left behind: $(ls -A)"; exit 1; }`},
 }
 
 // Programs that people use every day, on the mount as on a local disk.
