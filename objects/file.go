@@ -208,6 +208,9 @@ func (s *Store) change(c Cred, n *node, end int64, fn func(*blob.Draft) error) e
 	if end < 0 {
 		end = d.Size() + end - atEnd
 	}
+	if err := s.blobs.Holds(end); err != nil {
+		return err
+	}
 	if err := s.grow(n, end); err != nil {
 		return err
 	}
@@ -243,13 +246,18 @@ func (s *Store) change(c Cred, n *node, end int64, fn func(*blob.Draft) error) e
 // atEnd counts from the end of a file instead of its beginning.
 const atEnd = math.MinInt64
 
-// WriteAt writes all of p at off.
+// WriteAt writes all of p at off; across the largest size that a file can have, what
+// lies before it.
 func (h *Handle) WriteAt(c Cred, p []byte, off int64) (int, error) {
 	if !h.write {
 		return 0, ErrPermission
 	}
+	p, err := h.s.blobs.Cut(p, off)
+	if err != nil {
+		return 0, err
+	}
 	done := 0
-	err := h.s.change(c, h.n, off+int64(len(p)), func(d *blob.Draft) (err error) {
+	err = h.s.change(c, h.n, off+int64(len(p)), func(d *blob.Draft) (err error) {
 		done, err = d.WriteAt(p, off)
 		return err
 	})
@@ -309,6 +317,9 @@ func (h *Handle) Allocate(c Cred, mode uint32, off, length int64) error {
 	}
 	keep := mode&unix.FALLOC_FL_KEEP_SIZE != 0
 	end := off + length
+	if err := h.s.blobs.Holds(end); err != nil {
+		return err
+	}
 	if keep {
 		end = 0
 	}

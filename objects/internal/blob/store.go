@@ -49,6 +49,8 @@ type Store struct {
 
 	shareOnce sync.Once
 	shares    bool // files can share blocks
+	limitOnce sync.Once
+	limit     int64 // how large a file can be
 
 	enc *zstd.Encoder
 	dec *zstd.Decoder
