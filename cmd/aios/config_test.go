@@ -74,9 +74,9 @@ func TestConfigRefuses(t *testing.T) {
 
 func TestMountHelperArguments(t *testing.T) {
 	for _, c := range []struct{ in, out string }{
-		{"/var/lib/aios /aios -o rw,noatime", "mount --background --state /var/lib/aios -o rw,noatime /aios"},
+		{"/var/lib/aios /aios -o rw,noatime", "mount --background --state /var/lib/aios --source /var/lib/aios -o rw,noatime /aios"},
 		{"aios /aios -s -n -o allow_other", "mount --background -o allow_other /aios"},
-		{"/s /aios -t aios", "mount --background --state /s /aios"},
+		{"/s /aios -t aios", "mount --background --state /s --source /s /aios"},
 	} {
 		got, err := mountHelperArgs(strings.Fields(c.in))
 		if err != nil || strings.Join(got, " ") != c.out {

@@ -46,6 +46,7 @@ type daemon struct {
 // mountSettings are what -o and the flags of one mount say.
 type mountSettings struct {
 	mountpoint string
+	source     string   // shown by df and findmnt, "aios" when it is empty
 	options    []string // passed to the kernel
 	readOnly   bool
 	recovery   bool
@@ -135,7 +136,7 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger, &d.refused},
 		Evidence: evidenceSide{d.log, d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
 		Health: d.health, Status: d.status, Metrics: d.metrics, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Transport: d.cfg.Transport, Debug: m.debug, Logger: d.logger,
-		NoPassthrough: d.cfg.Passthrough == "off",
+		FsName: m.source, NoPassthrough: d.cfg.Passthrough == "off",
 	}
 	if err := d.startRuntime(ctx, &o); err != nil {
 		return err

@@ -28,7 +28,7 @@ const (
 func mountCommand() *cobra.Command {
 	var opts []string
 	var background, debug, recovery, acceptClock bool
-	var profiles string
+	var profiles, source string
 	c := &cobra.Command{Use: "mount [--state DIR] [-o OPTIONS] MOUNTPOINT", Short: "Mount AIOS and serve it, in the foreground", Args: usageArgs(cobra.ExactArgs(1)),
 		Long: "Mounts and serves until SIGINT, SIGTERM or umount. The first start makes the state directory with its keys,\n" +
 			"identities and the default policy. Under systemd it says READY=1 once the mount answers.",
@@ -37,7 +37,7 @@ func mountCommand() *cobra.Command {
 			if err != nil {
 				return fail(exitUsage, "%v", err)
 			}
-			m := mountSettings{mountpoint: absolute(a[0]), debug: debug, recovery: recovery, profiles: profiles}
+			m := mountSettings{mountpoint: absolute(a[0]), source: source, debug: debug, recovery: recovery, profiles: profiles}
 			if err := m.parse(opts, &cfg); err != nil {
 				return err
 			}
@@ -56,6 +56,8 @@ func mountCommand() *cobra.Command {
 	c.Flags().BoolVar(&recovery, "recovery", false, "mount what recovery needs of system/ only, read-only: no goals, no agents, nobody's data")
 	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "with --recovery: go on although the clock is behind the evidence log's newest record; it is recorded")
 	c.Flags().BoolVar(&debug, "debug", false, "log every request")
+	c.Flags().StringVar(&source, "source", "", "what df and findmnt show as the source")
+	_ = c.Flags().MarkHidden("source") // the flag is there
 	c.Flags().StringVar(&profiles, "pprof", "", "answer go tool pprof on this socket")
 	_ = c.Flags().MarkHidden("pprof") // the flag is there
 	return c
@@ -80,7 +82,7 @@ func (m *mountSettings) parse(opts []string, cfg *config) error {
 			cfg.State = v
 		case slices.Contains(passed, o):
 			m.options = append(m.options, o)
-		case slices.Contains(ignored, o) || strings.HasPrefix(o, "x-"):
+		case o == "" || slices.Contains(ignored, o) || strings.HasPrefix(o, "x-"):
 		case o == "remount":
 			return fail(exitUsage, "a mounted AIOS cannot be remounted; unmount it and mount it again")
 		default:
@@ -112,6 +114,14 @@ func serve(ctx context.Context, cfg config, m mountSettings) error {
 	}
 	if inside(cfg.State, m.mountpoint) {
 		return fail(exitUsage, "the state directory %s lies under the mountpoint; put it elsewhere", cfg.State)
+	}
+	for _, path := range []*string{&cfg.State, &cfg.Spool, &cfg.EvidenceAnchor, &m.profiles} {
+		if *path != "" {
+			*path = absolute(*path)
+		}
+	}
+	if err := os.Chdir("/"); err != nil { // the caller's directory must not be busy for as long as the mount
+		return fail(exitFailed, "%w", err)
 	}
 	if m.profiles != "" {
 		stop, err := serveProfiles(m.profiles, logger)
@@ -168,6 +178,11 @@ func inside(dir, parent string) bool {
 // startInBackground runs the daemon as a process of its own and returns once the
 // mount answers, or with what the daemon said when it gave up.
 func startInBackground(ctx context.Context, mountpoint string) error {
+	// What is there already must not be taken for the new daemon's. A dead mount does not
+	// answer, and is the new one's to clear away.
+	if answers(mountpoint) {
+		return fail(exitFailed, "%s is mounted already", mountpoint)
+	}
 	args := slices.DeleteFunc(slices.Clone(os.Args[1:]), func(a string) bool { return a == "--background" })
 	if name := filepath.Base(os.Args[0]); name == "mount.aios" || name == "mount.fuse.aios" {
 		translated, err := mountHelperArgs(os.Args[1:])
@@ -180,8 +195,7 @@ func startInBackground(ctx context.Context, mountpoint string) error {
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command(exe, args...)
-	cmd.Dir = "/"
+	cmd := exec.Command(exe, args...) // in the caller's directory, from which the paths count
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -190,10 +204,8 @@ func startInBackground(ctx context.Context, mountpoint string) error {
 	died := make(chan error, 1)
 	go func() { died <- cmd.Wait() }()
 	for {
-		if mounts, err := aiosMounts(); err == nil && slices.Contains(mounts, mountpoint) {
-			if _, err := os.Stat(filepath.Join(mountpoint, "system")); err == nil {
-				return nil
-			}
+		if answers(mountpoint) {
+			return nil
 		}
 		select {
 		case err := <-died:
@@ -207,4 +219,14 @@ func startInBackground(ctx context.Context, mountpoint string) error {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// answers tells whether an AIOS is mounted there and lives.
+func answers(mountpoint string) bool {
+	mounts, err := aiosMounts()
+	if err != nil || !slices.Contains(mounts, mountpoint) {
+		return false
+	}
+	_, err = os.Stat(filepath.Join(mountpoint, "system"))
+	return err == nil
 }

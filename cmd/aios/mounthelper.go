@@ -33,7 +33,8 @@ func mountHelperArgs(args []string) ([]string, error) {
 	}
 	out := []string{"mount", "--background"}
 	if s := positional[0]; s != "aios" && s != "none" {
-		out = append(out, "--state", s)
+		// `mount -a` knows by the source that a line of fstab is mounted already.
+		out = append(out, "--state", s, "--source", s)
 	}
 	var pass []string
 	for _, o := range options {

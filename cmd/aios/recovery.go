@@ -24,7 +24,7 @@ func (d *daemon) mountRecovery(ctx context.Context, m mountSettings) error {
 	other := d.cfg.AllowOther
 	server, err := aiosfs.Mount(ctx, aiosfs.Options{
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger, &d.refused},
-		Evidence: evidenceSide{d.log, d.evidenceDir()}, Recovery: true, Health: d.health, Status: d.status,
+		Evidence: evidenceSide{d.log, d.evidenceDir()}, Recovery: true, FsName: m.source, Health: d.health, Status: d.status,
 		MountOptions: append(m.options, "ro"), AllowOther: &other, Debug: m.debug, Logger: d.logger,
 	})
 	if err != nil {
