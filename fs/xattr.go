@@ -218,8 +218,8 @@ func (t *tree) SetXAttr(cancel <-chan struct{}, in *fuse.SetXAttrIn, name string
 			return status(err)
 		}
 		return status(t.raisePrivacy(c, in.NodeId, o, p))
-	case name == "user.aios.retention":
-		if err := checkRetention(string(data)); err != nil {
+	case name == objects.RetentionXattr:
+		if err := t.checkRetention(ino, string(data)); err != nil {
 			return status(err)
 		}
 	case strings.HasPrefix(name, xattrPrefix):
@@ -256,17 +256,14 @@ func (t *tree) setTags(c *call, ino objects.Ino, tags string) error {
 	return t.store.SetLabels(c.cred(), o.ID, labels)
 }
 
-// checkRetention reads the words of user.aios.retention.
-func checkRetention(s string) error {
-	if s == "all" || s == "none" {
-		return nil
+// checkRetention checks the words of a directory's retention. On anything else the
+// attribute is stored as given, like any that means nothing here (contract §3).
+func (t *tree) checkRetention(ino objects.Ino, words string) error {
+	a, err := t.store.GetAttr(ino)
+	if err != nil || a.Mode&modeType != modeDir {
+		return err
 	}
-	for _, k := range []string{"last=", "days="} {
-		if n, ok := strings.CutPrefix(s, k); ok && n != "" && len(n) <= 9 && strings.Trim(n, "0123456789") == "" && strings.Trim(n, "0") != "" {
-			return nil
-		}
-	}
-	return fmt.Errorf("retention %q is none of all, none, last=N, days=N: %w", s, ErrInvalid)
+	return objects.ParseRetention(words)
 }
 
 // RemoveXAttr removes an attribute.

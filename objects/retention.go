@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"sort"
 	"strconv"
 	"strings"
@@ -51,6 +52,10 @@ type retention struct {
 	days int
 }
 
+// maxDays is as many whole days as a Duration can say, some 292 years: more would be less
+// than none.
+const maxDays = int(math.MaxInt64 / thinDay)
+
 // ParseRetention reads the words of user.aios.retention, for who checks them.
 func ParseRetention(s string) error {
 	_, err := parseRetention(s)
@@ -65,12 +70,12 @@ func parseRetention(s string) (retention, error) {
 		return retention{last: 1}, nil
 	}
 	k, v, _ := strings.Cut(s, "=")
-	if n, err := strconv.ParseInt(v, 10, 32); err == nil && n > 0 {
+	if n, err := strconv.ParseUint(v, 10, 31); err == nil && n > 0 {
 		switch k {
 		case "last":
 			return retention{last: int(n)}, nil
 		case "days":
-			return retention{days: int(n)}, nil
+			return retention{days: min(int(n), maxDays)}, nil
 		}
 	}
 	return retention{}, fmt.Errorf("retention %q is none of all, none, last=N, days=N: %w", s, ErrInvalid)

@@ -27,6 +27,8 @@ func TestRetentionThins(t *testing.T) {
 		{"none", every(100, time.Second), 1, 1},
 		{"last=7", every(100, time.Second), 7, 7},
 		{"days=2", every(100, time.Hour), 49, 49},
+		{"days=200000", every(100, time.Hour), 100, 100}, // longer than a Duration can say
+		{"days=999999999", every(100, time.Hour), 100, 100},
 		{"", every(1000, time.Second), 1000, 1000},
 		{"", every(10_000, 100*time.Millisecond), 1000, 1020},
 		{"", every(900, 2*time.Hour), 900, 900},
@@ -48,7 +50,7 @@ func TestRetentionThins(t *testing.T) {
 			t.Errorf("%q of %d: %d are kept, want %d to %d", c.policy, len(c.made), kept, c.least, c.most)
 		}
 	}
-	for _, bad := range []string{"some", "last=0", "last=", "days=-1", "last=x", "last=99999999999"} {
+	for _, bad := range []string{"some", "last=0", "last=", "days=-1", "days=+1", "last=x", "last=99999999999"} {
 		if err := ParseRetention(bad); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v", bad, err)
 		}
