@@ -227,7 +227,7 @@ func (o *odd) Manifest() adapter.Manifest {
 	for _, a := range o.actions {
 		kinds = append(kinds, adapter.Kind{Action: a, Class: policy.Read, Rollback: o.rollback, Timeout: 200 * time.Millisecond})
 	}
-	return adapter.Manifest{ID: "odd", Version: "1.0.0", Kinds: kinds}
+	return adapter.Manifest{ID: "odd", Version: "1.0.0", Stability: adapter.Stable, Dispatch: adapter.InProcess, Kinds: kinds}
 }
 func (o *odd) Simulate(context.Context, adapter.Request) ([]adapter.Preview, error) {
 	return nil, o.simulate

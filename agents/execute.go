@@ -82,16 +82,11 @@ func (rt *Runtime) adapterRequest(r *Run, a *Action) adapter.Request {
 	return q
 }
 
-// dispatch chooses the dispatch kind: the first that matches (S10.1 §3.2). What is
-// staged into a store transaction runs no code of anybody's and stays in process.
+// dispatch chooses the dispatch kind. What is staged into a store transaction runs no
+// code of anybody's and stays in process.
 func (rt *Runtime) dispatch(r *Run, a *Action) string {
-	switch {
-	case r.Plan.Mode == plan.Simulate:
-		return "DRY_RUN"
-	case r.By.Subject.IsAI, a.Decision.Risk.Privileged:
-		return "ISOLATED_SANDBOX"
-	}
-	return "IN_PROCESS_RPC"
+	m := rt.kinds[a.Step.Action].adapter.Manifest()
+	return string(m.Place(r.Plan.Mode == plan.Simulate, r.By.Subject.IsAI, a.Decision.Risk.Privileged))
 }
 
 // enforcement says who keeps an action within its profile: the kernel around a child, or
@@ -99,6 +94,9 @@ func (rt *Runtime) dispatch(r *Run, a *Action) string {
 func (rt *Runtime) enforcement(a *Action) string {
 	if _, ok := rt.kinds[a.Step.Action].adapter.(adapter.Preparer); ok {
 		return "CONFINED_CHILD"
+	}
+	if a.Dispatch == string(adapter.Subprocess) {
+		return "CHILD"
 	}
 	return "IN_PROCESS"
 }
@@ -273,6 +271,9 @@ func (rt *Runtime) run(ctx context.Context, r *Run, a *Action) (out adapter.Outp
 	x, ok := rt.kinds[a.Step.Action].adapter.(adapter.Executor)
 	if !ok {
 		return out, adapter.Fail("ADAPTER_NOT_DISPATCHABLE", "the adapter of %s cannot execute", a.Step.Action)
+	}
+	if a.Dispatch == string(adapter.Subprocess) {
+		return hosted(ctx, task{Adapter: x.Manifest().ID, Request: rt.adapterRequest(r, a)})
 	}
 	return x.Execute(ctx, rt.adapterRequest(r, a))
 }

@@ -23,7 +23,7 @@ type counted struct {
 }
 
 func (*counted) Manifest() adapter.Manifest {
-	return adapter.Manifest{ID: "counted", Version: "1", Kinds: []adapter.Kind{{Action: "repo.clone", Class: policy.Mutate, Rollback: adapter.RollbackNone, Timeout: time.Minute}}}
+	return adapter.Manifest{ID: "counted", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Kinds: []adapter.Kind{{Action: "repo.clone", Class: policy.Mutate, Rollback: adapter.RollbackNone, Timeout: time.Minute}}}
 }
 func (*counted) Simulate(context.Context, adapter.Request) ([]adapter.Preview, error) {
 	return nil, nil

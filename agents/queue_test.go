@@ -133,7 +133,7 @@ type slow struct {
 }
 
 func (s *slow) Manifest() adapter.Manifest {
-	return adapter.Manifest{ID: "slow", Version: "1", Kinds: []adapter.Kind{{Action: "process.list", Class: policy.Read, Rollback: adapter.RollbackNone, Timeout: time.Minute}}}
+	return adapter.Manifest{ID: "slow", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Kinds: []adapter.Kind{{Action: "process.list", Class: policy.Read, Rollback: adapter.RollbackNone, Timeout: time.Minute}}}
 }
 
 func (s *slow) Simulate(context.Context, adapter.Request) ([]adapter.Preview, error) { return nil, nil }

@@ -22,7 +22,9 @@ func (rt *Runtime) rollBack(l *tracked) error {
 	if k.kind.Rollback != adapter.RollbackTransaction {
 		x, ok := k.adapter.(adapter.Executor)
 		err := errors.New("the adapter has no rollback")
-		if ok {
+		if ok && last.Dispatch == string(adapter.Subprocess) {
+			_, err = hosted(rt.ctx, task{Adapter: x.Manifest().ID, Request: rt.adapterRequest(r, last), Back: true, Handle: last.Output.Rollback})
+		} else if ok {
 			err = x.Rollback(rt.ctx, rt.adapterRequest(r, last), last.Output.Rollback)
 		}
 		if err != nil {

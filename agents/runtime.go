@@ -188,7 +188,14 @@ func New(ctx context.Context, d Deps) (_ *Runtime, err error) {
 	rt.id = "runtime:" + hex.EncodeToString(sum[:8])
 	rt.ctx, rt.stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, a := range d.Adapters {
-		for _, k := range a.Manifest().Kinds {
+		m := a.Manifest()
+		if err := admit(a, m); err != nil {
+			return nil, fmt.Errorf("start the action runtime: %w", err)
+		}
+		if m.Stability == adapter.Retired {
+			continue
+		}
+		for _, k := range m.Kinds {
 			if _, twice := rt.kinds[k.Action]; twice {
 				return nil, fmt.Errorf("start the action runtime: two adapters serve %s", k.Action)
 			}

@@ -46,6 +46,8 @@ type Kind struct {
 // Manifest declares an adapter.
 type Manifest struct {
 	ID, Version string
+	Stability   Stability
+	Dispatch    Dispatch // the one that it would like best; it may get a stricter one
 	Kinds       []Kind
 }
 

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/ai-os-dot-net/aios/agents"
+	"github.com/ai-os-dot-net/aios/agents/adapter/process"
 )
 
 // version is set when the binary is linked.
@@ -53,7 +54,7 @@ func fail(code int, format string, args ...any) error {
 }
 
 func main() {
-	agents.Main()
+	agents.Main(process.Adapter{})
 	syscall.Umask(0o022)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -49,7 +49,7 @@ const timeout = 60 * time.Second
 
 // Manifest declares the ten kinds.
 func (a *Adapter) Manifest() adapter.Manifest {
-	m := adapter.Manifest{ID: "aiosfs", Version: "1"}
+	m := adapter.Manifest{ID: "aiosfs", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess}
 	for name := range operations {
 		k := adapter.Kind{Action: name, Class: policy.Mutate, Rollback: adapter.RollbackTransaction, Timeout: timeout}
 		k.Risk.Destructive = name == "aiosfs.object.delete" || name == "aiosfs.pointer.rollback"

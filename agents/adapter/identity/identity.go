@@ -54,7 +54,7 @@ const timeout = 10 * time.Second // of one change of the catalogue
 
 // Manifest declares the three kinds.
 func (a *Adapter) Manifest() adapter.Manifest {
-	m := adapter.Manifest{ID: "identity", Version: "1"}
+	m := adapter.Manifest{ID: "identity", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess}
 	for _, name := range []string{"group.create", "group.add_user", "agent.register"} {
 		m.Kinds = append(m.Kinds, adapter.Kind{Action: name, Class: policy.Mutate, Rollback: adapter.RollbackTransaction, Risk: policy.Risk{Privileged: true}, Timeout: timeout})
 	}

@@ -37,7 +37,7 @@ const timeout = 10 * time.Second // of one look or one signal
 
 // Manifest declares the two kinds.
 func (Adapter) Manifest() adapter.Manifest {
-	return adapter.Manifest{ID: "process", Version: "1", Kinds: []adapter.Kind{
+	return adapter.Manifest{ID: "process", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Kinds: []adapter.Kind{
 		{Action: "process.list", Class: policy.Read, Rollback: adapter.RollbackNone, Timeout: timeout},
 		{Action: "process.signal", Class: policy.Mutate, Rollback: adapter.RollbackNone, Risk: policy.Risk{Destructive: true}, Timeout: timeout},
 	}}

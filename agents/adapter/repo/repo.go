@@ -38,7 +38,7 @@ const timeout = 300 * time.Second
 // Manifest declares the two kinds.
 func (a *Adapter) Manifest() adapter.Manifest {
 	risk := policy.Risk{NetworkExposure: true}
-	return adapter.Manifest{ID: "repo", Version: "1", Kinds: []adapter.Kind{
+	return adapter.Manifest{ID: "repo", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Kinds: []adapter.Kind{
 		{Action: "repo.clone", Class: policy.Mutate, Rollback: adapter.RollbackTransaction, Risk: risk, Timeout: timeout},
 		{Action: "repo.fetch", Class: policy.Mutate, Rollback: adapter.RollbackTransaction, Risk: risk, Timeout: timeout},
 	}}
