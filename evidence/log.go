@@ -73,6 +73,8 @@ type Log struct {
 	changed   chan struct{} // closed and replaced at every commit
 	closed    bool
 
+	held heldTypes
+
 	requests chan *request
 	ops      chan *operation
 	stop     chan struct{}

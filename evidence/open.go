@@ -164,7 +164,7 @@ func (l *Log) prepareDir() (fresh bool, err error) {
 	if err := os.MkdirAll(l.o.Dir, 0o755); err != nil {
 		return false, err
 	}
-	l.lock, err = os.OpenFile(filepath.Join(l.o.Dir, lockFile), os.O_RDWR|os.O_CREATE, 0o600)
+	l.lock, err = os.OpenFile(filepath.Join(l.o.Dir, LockFile), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return false, err
 	}

@@ -19,7 +19,7 @@ const (
 	findingsDir = "findings"
 	logDir      = "log"
 	keyFile     = "verifier.key"
-	lockFile    = "LOCK"
+	LockFile    = "LOCK" // held by the process that appends
 )
 
 // segment is one directory of records. Its fields are fixed once it is

@@ -36,7 +36,7 @@ func covered(t testing.TB, dir string) []string {
 	t.Helper()
 	var out []string
 	err := filepath.WalkDir(dir, func(p string, e fs.DirEntry, err error) error {
-		if err == nil && !e.IsDir() && e.Name() != indexName && e.Name() != lockFile {
+		if err == nil && !e.IsDir() && e.Name() != indexName && e.Name() != LockFile {
 			rel, _ := filepath.Rel(dir, p)
 			out = append(out, rel)
 		}

@@ -73,7 +73,8 @@ func (l *memLog) ByCorrelation(context.Context, string) ([]EvidenceRecord, error
 func (l *memLog) ByType(_ context.Context, n string, from, until time.Time) ([]EvidenceRecord, error) {
 	return l.pick(func(r EvidenceRecord) bool { return r.Type == n && !r.At.Before(from) && r.At.Before(until) })
 }
-func (l *memLog) Types() []string                     { return []string{"POLICY_DECISION"} }
+func (l *memLog) Types() ([]string, error)            { return []string{"POLICY_DECISION"}, nil }
+func (l *memLog) KnownType(n string) bool             { return n == "POLICY_DECISION" }
 func (l *memLog) First() (time.Time, bool)            { return l.rs[0].At, true }
 func (l *memLog) Head() []byte                        { return []byte("size 20\n") }
 func (l *memLog) Files() fs.FS                        { return l.files }

@@ -122,8 +122,10 @@ type Evidence interface {
 	ByAction(ctx context.Context, id string) ([]EvidenceRecord, error)
 	ByCorrelation(ctx context.Context, id string) ([]EvidenceRecord, error)
 	ByType(ctx context.Context, name string, from, until time.Time) ([]EvidenceRecord, error)
-	// Types lists the record types' names.
-	Types() []string
+	// Types lists the names of the record types that a record was made of; KnownType
+	// tells whether a name is a type's at all.
+	Types() ([]string, error)
+	KnownType(name string) bool
 	// First is when the oldest record was made; false for an empty log.
 	First() (time.Time, bool)
 	// Head is the text of evidence/head.

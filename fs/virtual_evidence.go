@@ -282,15 +282,25 @@ func (e *evidenceTree) numbered(rest string, levels int, find func(*call) ([]Evi
 	})
 }
 
-// types is by-type/<RECORD_TYPE>/<day>.
+// types is by-type/<RECORD_TYPE>/<day>. Of the hundreds of types those are listed that
+// have records: a file manager looks into each that it shows. The others are looked up.
 func (e *evidenceTree) types() *treeDir {
-	return e.dir("by-type", func(*call) ([]vent, error) {
+	typ := func(n string) vnode { return e.days("by-type/"+n, n) }
+	d := e.dir("by-type", func(*call) ([]vent, error) {
+		names, err := e.log.Types()
 		var es []vent
-		for _, n := range e.log.Types() {
-			es = append(es, vent{n, e.days("by-type/"+n, n)})
+		for _, n := range names {
+			es = append(es, vent{n, typ(n)})
 		}
-		return es, nil
+		return es, err
 	})
+	d.find = func(_ *call, name string) (vnode, error) {
+		if !e.log.KnownType(name) {
+			return nil, ErrNotFound
+		}
+		return typ(name), nil
+	}
+	return d
 }
 
 func (e *evidenceTree) days(rest, typ string) *treeDir {

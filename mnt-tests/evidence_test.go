@@ -406,3 +406,28 @@ func TestEvidence91_NoRecordLeaksThroughACache(t *testing.T) {
 	}
 	t.Log("proves: evidence-91")
 }
+
+// What a person browses is what is there: by-type lists the types that the log has records
+// of, each with some, and nothing of the log's own housekeeping is listed. A script that
+// knows a type finds its directory all the same.
+func TestEvidenceListsWhatIsThere(t *testing.T) {
+	p := newPeople(t)
+	if s := p.drop(aliceUID, "one", `write "x" to a.md`); s != "SUCCEEDED" {
+		t.Fatal(s)
+	}
+	kinds := func() string { return p.ok(0, "ls $M/evidence/by-type") }
+	if all := strings.Fields(kinds()); len(all) < 5 || len(all) > 100 || !slices.Contains(all, "EXECUTION_SUCCEEDED") || slices.Contains(all, "AGENT_RETIRED") {
+		t.Errorf("by-type lists %v", all)
+	}
+	if out := p.ok(0, `for d in $M/evidence/by-type/*; do find $d/ -type l | grep -q . || echo $d; done; ls $M/evidence | grep LOCK || true; ls $M/evidence/by-type/AGENT_RETIRED`); out != "" {
+		t.Errorf("listed without a record: %s", out)
+	}
+	if out, err := p.as(0, "ls $M/evidence/by-type/NONE_SUCH"); err == nil {
+		t.Errorf("a type that does not exist: %s", out)
+	}
+	if strings.Contains(kinds(), "ROLLBACK_COMPLETED") {
+		t.Error("nothing is rolled back yet")
+	}
+	p.ok(aliceUID, "echo 1 > $M/intents/one.d/rollback; cat $M/intents/one.d/wait")
+	until(t, "a type of which the first record was just made", func() bool { return strings.Contains(kinds(), "ROLLBACK_COMPLETED") })
+}

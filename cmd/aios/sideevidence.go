@@ -79,13 +79,18 @@ func (e evidenceSide) ByType(ctx context.Context, name string, from, until time.
 	return e.query(ctx, evidence.Query{Types: []record.Type{t}, Since: from, Until: until})
 }
 
-// Types lists the names that the log can hold, in the enum's order.
-func (e evidenceSide) Types() []string {
+func (e evidenceSide) Types() ([]string, error) {
+	types, err := e.log.Types()
 	var names []string
-	for t := record.Type(1); t.Valid(); t++ {
+	for _, t := range types {
 		names = append(names, t.String())
 	}
-	return names
+	return names, err
+}
+
+func (e evidenceSide) KnownType(name string) bool {
+	_, err := record.Parse(name)
+	return err == nil
 }
 
 func (e evidenceSide) First() (time.Time, bool) {
@@ -102,7 +107,15 @@ func (e evidenceSide) Head() []byte {
 	return append(b, '\n')
 }
 
-func (e evidenceSide) Files() fs.FS { return os.DirFS(e.dir) }
+func (e evidenceSide) Files() fs.FS { return logFiles{os.DirFS(e.dir)} }
+
+// logFiles are the log's files without its lock, which says nothing to anybody.
+type logFiles struct{ fs.FS }
+
+func (f logFiles) ReadDir(name string) ([]fs.DirEntry, error) {
+	list, err := fs.ReadDir(f.FS, name)
+	return slices.DeleteFunc(list, func(e fs.DirEntry) bool { return name == "." && e.Name() == evidence.LockFile }), err
+}
 
 // MayRead: an administrator reads everything, everybody what he or a group of his
 // has caused (S3.1 §7: others' records are left out silently).
