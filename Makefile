@@ -7,12 +7,12 @@ PREFIX  ?= /usr/local
 # Where PEERS.SH of the benchmark set stands; without it `make bench` runs the Go benchmarks alone.
 PEERS   ?= ../shared/bench/peers.sh
 
-.PHONY: help build demo test test-long race bench scale lint run install clean checklist need need-test posix
+.PHONY: help build demo test test-long race bench scale lint run install clean checklist need need-test need-kde posix
 
 help:
 	@echo "make demo       build, mount, run a goal, deny one, roll one back, verify the log, clean up"
 	@echo "make test       every test that fits into 15 minutes"
-	@echo "make test-long  the long ones: crashes by the hundred, big trees"
+	@echo "make test-long  the long ones: crashes by the hundred, big trees, Dolphin if it is there (make need-kde installs it)"
 	@echo "make race       the short tests under the race detector"
 	@echo "make bench      benchmarks, and the mount beside go-fuse's loopback"
 	@echo "make scale      how cost grows: big stores, a crowded directory, many versions, a real history"
@@ -27,6 +27,10 @@ need:
 
 need-test:
 	@sh mnt-tests/need.sh test
+
+# Dolphin and a display without a screen, 250 MB, for TestDolphin of test-long.
+need-kde:
+	@sh mnt-tests/need.sh kde
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o bin/aios ./cmd/aios

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Says what this machine lacks to build AIOS and run it, and with `test` to test it as
-# well, and installs that where it may (Debian, root). Usage: need.sh [test]
+# well, and installs that where it may (Debian, root); with `kde` a desktop without a
+# screen for the test with Dolphin, 250 MB. Usage: need.sh [test|kde]
 set -u
 command -v go >/dev/null 2>&1 || { echo "need: Go 1.26 or newer is not installed: https://go.dev/doc/install" >&2; exit 1; }
 missing=""
@@ -19,6 +20,20 @@ if [ "${1:-}" = test ]; then
 	need rsync rsync
 	need gcc gcc # the race detector needs a C compiler and its library
 	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+fi
+if [ "${1:-}" = kde ]; then
+	need dolphin dolphin
+	need kioclient5 kde-cli-tools
+	need Xvfb xvfb
+	need openbox openbox
+	need xdotool xdotool
+	need import imagemagick
+	need dbus-send dbus-x11
+	need getfattr attr
+	need update-mime-database shared-mime-info
+	[ -d /usr/share/icons/breeze ] || missing="$missing breeze-icon-theme"
+	[ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || missing="$missing fonts-dejavu-core"
+	dpkg -s kio-extras >/dev/null 2>&1 || missing="$missing kio kio-extras dolphin-plugins"
 fi
 if [ -n "$missing" ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

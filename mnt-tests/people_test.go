@@ -33,6 +33,12 @@ func newPeople(t *testing.T, flags ...string) *people {
 		t.Skip("acts as several users: needs root")
 	}
 	t.Parallel() // most of the time such a test waits for a daemon of its own
+	return newPeopleAlone(t, flags...)
+}
+
+// newPeopleAlone is the same for a test that measures, and wants the machine for itself.
+func newPeopleAlone(t *testing.T, flags ...string) *people {
+	t.Helper()
 	p := &people{place: newPlace(t), t: t}
 	for d := p.base; d != os.TempDir(); d = filepath.Dir(d) {
 		if err := os.Chmod(d, 0o755); err != nil {

@@ -18,6 +18,12 @@ import (
 // several states.
 func populated(t *testing.T) *people {
 	p := newPeople(t)
+	p.populate()
+	return p
+}
+
+func (p *people) populate() {
+	p.t.Helper()
 	p.ok(aliceUID, `set -e; cd $M/self/home; mkdir -p a/b/c; for i in $(seq 20); do echo text $i > a/b/$i.md; done
 		echo again > a/b/1.md; ln a/b/2.md a/hard; ln -s b a/soft; ln -s nowhere a/dangling; ln -s . a/loop; mkfifo a/fifo
 		head -c 300000 /dev/urandom > a/large.bin; setfattr -n user.xdg.tags -v red,blue a/b/3.md; setfattr -n user.xdg.tags -v red a/b/4.md
@@ -25,7 +31,6 @@ func populated(t *testing.T) *people {
 		echo 'from objects where name = "3.md"' > $M/views/define/three`)
 	p.drop(aliceUID, "done", `write "hello" to notes.txt`)
 	p.ok(aliceUID, `echo 'frobnicate the whatsit' > $M/intents/unclear || true; echo 'delete /aios/groups/local/shared/none' > $M/intents/waits || true; settled unclear || true; settled waits || true`)
-	return p
 }
 
 // Everything that is listed can be read at once and has its true size; a walk ends, and
