@@ -177,6 +177,7 @@ func (t *tree) Tmpfile(cancel <-chan struct{}, in *fuse.CreateIn, out *fuse.Crea
 // handle.
 func (t *tree) of(cancel <-chan struct{}, h *fuse.InHeader, fh uint64) (*call, *handle, error) {
 	t.ops.count(h.Opcode)
+	t.store.Asked()
 	f, err := t.handles.get(fh)
 	if err != nil {
 		return nil, nil, err

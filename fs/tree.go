@@ -128,6 +128,7 @@ type call struct {
 // call resolves the caller of a request.
 func (t *tree) call(cancel <-chan struct{}, h *fuse.InHeader) (*call, error) {
 	t.ops.count(h.Opcode)
+	t.store.Asked()
 	resolve := t.callers.of
 	if t.plain(h.NodeId) {
 		resolve = t.callers.subject

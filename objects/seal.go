@@ -6,6 +6,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/zeebo/blake3"
 
@@ -62,6 +63,9 @@ func (q *sealer) take() *version {
 	return v
 }
 
+// packLater is how long the packing of a superseded version waits for a quieter moment.
+const packLater = 5 * time.Second
+
 func (s *Store) sealLoop() {
 	for {
 		select {
@@ -73,6 +77,7 @@ func (s *Store) sealLoop() {
 			s.o.Logger.Error("a version could not be sealed", "error", err)
 		}
 		for id := s.seal.takeCool(); !id.IsZero(); id = s.seal.takeCool() {
+			s.GiveWay(s.stop, packLater)
 			if err := s.coolVersion(id); err != nil {
 				s.o.Logger.Error("a superseded version could not be packed", "version", id, "error", err)
 			}

@@ -101,6 +101,7 @@ type Store struct {
 	view       *kv.View
 	nextIno    Ino
 	openSeq    uint64 // number of the open epoch
+	asking     asking
 	recent     map[recentKey]recentUnlink
 	recentMost int // how many of these are too many
 	trashSeq   uint64

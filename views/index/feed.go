@@ -58,11 +58,29 @@ func (x *Index) outlast() bool {
 		}
 		now := backlog()
 		if now == n {
+			x.giveWay(time.Until(end))
 			break
 		}
 		n = now
 	}
 	return true
+}
+
+// giveWay waits while much is asked of the store, unless somebody waits for the index.
+func (x *Index) giveWay(most time.Duration) {
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		x.o.Store.GiveWay(stop, most)
+	}()
+	select {
+	case <-x.stop:
+	case <-x.hurry:
+	case <-done:
+	}
+	close(stop)
+	<-done
 }
 
 func (x *Index) closing() bool {
@@ -115,6 +133,9 @@ func (x *Index) rest(worked time.Duration) {
 	case <-x.stop:
 	case <-x.hurry:
 	case <-time.After(rest):
+		if x.burst {
+			x.giveWay(burstGiveWay)
+		}
 	}
 }
 

@@ -53,6 +53,8 @@ const (
 	burst      = 2000
 	burstQuiet = 2 * time.Second
 	burstMost  = 30 * time.Second
+	// burstGiveWay is how long a batch after a burst waits while much is asked of the store.
+	burstGiveWay = 5 * time.Second
 	// page is how many hits are asked for at a time.
 	page = 1000
 	// schema names the form of the documents; an index of another one is rebuilt.
