@@ -247,6 +247,7 @@ func (b *batch) publish() {
 	l.size, l.lastID, l.lastLink, l.lastTime = b.seq, b.last, b.link, b.at.UnixNano()
 	l.wake()
 	l.mu.Unlock()
+	l.tell(b.rows)
 	if !b.measured.IsZero() {
 		l.drift.start(b.measured)
 	}

@@ -90,6 +90,7 @@ type Log struct {
 	subjects Subjects // guarded by mu
 	actions  actions  // the writer's
 	drift    drift
+	subs     subscribers
 	refusals refusals
 	findings findings
 }
@@ -177,6 +178,7 @@ func (l *Log) Close() error {
 	if !l.o.ReadOnly && degraded == nil && err == nil {
 		err = l.publish(true)
 	}
+	l.endSubscriptions()
 	l.release()
 	return err
 }

@@ -6,7 +6,7 @@ import "context"
 // only what comes from now on) in order, simulations included, until ctx
 // ends or the log closes, and then closes the channel. Records are read from
 // disk at the reader's pace: a slow reader misses nothing and holds up
-// nobody, so there is no subscriber_dropped_event.
+// nobody; Subscribe is for those who want what is new and not the past.
 func (l *Log) Watch(ctx context.Context, fromSeq uint64) (<-chan Receipt, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -35,6 +35,8 @@ var (
 	_ vwriter   = (*controlHandle)(nil)
 	_ vflusher  = (*controlHandle)(nil)
 	_ vreleaser = (*streamHandle)(nil)
+	_ vreleaser = (*followHandle)(nil)
+	_ vfile     = (*followFile)(nil)
 	_ vreleaser = (*readerHandle)(nil)
 	_ vcached   = (*readerHandle)(nil)
 

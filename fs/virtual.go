@@ -187,6 +187,11 @@ func (d *treeDir) lookup(c *call, name string) (vnode, error) {
 	if d.find != nil {
 		return d.find(c, name)
 	}
+	return listedNode(d, c, name)
+}
+
+// listedNode finds a name among those that a directory lists.
+func listedNode(d *treeDir, c *call, name string) (vnode, error) {
 	es, err := d.list(c)
 	if err != nil {
 		return nil, err

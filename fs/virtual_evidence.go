@@ -24,7 +24,7 @@ type evidenceTree struct {
 
 func (t *tree) evidenceDir(key string, depth int, group string) *treeDir {
 	e := &evidenceTree{t: t, key: key, depth: depth, group: group, log: t.o.Evidence}
-	return e.dir("", func(c *call) ([]vent, error) {
+	d := e.dir("", func(c *call) ([]vent, error) {
 		if e.log == nil {
 			return nil, nil
 		}
@@ -46,6 +46,14 @@ func (t *tree) evidenceDir(key string, depth int, group string) *treeDir {
 		}
 		return es, nil
 	})
+	log, follows := e.log.(EvidenceFollower)
+	d.find = func(c *call, name string) (vnode, error) {
+		if name == followName && follows && group == "" {
+			return &followFile{e.node(followName, 0o444), log}, nil
+		}
+		return listedNode(d, c, name)
+	}
+	return d
 }
 
 func (e *evidenceTree) node(rest string, perm uint32) node {

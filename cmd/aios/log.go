@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strconv"
@@ -146,25 +147,77 @@ func readRecord(t tree, n uint64) ([]byte, logLine, error) {
 	return b, r, err
 }
 
-// followLog looks at the head twice a second: a record file appears only once it
-// is durable, and nothing tells a program of it (inotify does not see the daemon).
+// followLog reads evidence/follow, which waits for records (inotify does not see what the
+// daemon does). What was appended between the look at the head and its open, and what it
+// says that it did not keep for a terminal that was too slow, is read by number.
 func followLog(ctx context.Context, c *cobra.Command, t tree, f logFilter, seen uint64) error {
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		size, err := t.head()
-		if err != nil {
-			return err
-		}
-		for ; seen < size; seen++ {
+	feed, err := os.Open(t.evidence("follow"))
+	if err != nil {
+		return reach(err)
+	}
+	// It is never closed: that would wait for the read that waits for the next record, which
+	// only the end of the process breaks off.
+	upTo := func(last uint64) {
+		for ; seen < last; seen++ {
 			if b, r, err := readRecord(t, seen+1); err == nil && f.takes(r) {
 				printRecord(c, b)
 			}
+		}
+	}
+	size, err := t.head()
+	if err != nil {
+		return err
+	}
+	upTo(size)
+	// A read that waits ends with the process, not with ctx.
+	type read struct {
+		line []byte
+		err  error
+	}
+	reads := make(chan read)
+	go func() {
+		lines := bufio.NewReader(feed)
+		for {
+			line, err := lines.ReadBytes('\n')
+			select {
+			case reads <- read{line, err}:
+			case <-ctx.Done():
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	for {
+		var line []byte
+		select {
+		case <-ctx.Done():
+			return nil
+		case x := <-reads:
+			if errors.Is(x.err, io.EOF) {
+				return fail(exitUnreachable, "the log was closed")
+			} else if x.err != nil {
+				return reach(x.err)
+			}
+			line = x.line
+		}
+		var gap dropped
+		var r logLine
+		if json.Unmarshal(line, &gap) == nil && gap.Event == subscriberDropped {
+			upTo(gap.To)
+			continue
+		}
+		if err := json.Unmarshal(line, &r); err != nil {
+			return fmt.Errorf("read %s: %w", t.evidence("follow"), err)
+		}
+		if n, err := strconv.ParseUint(r.Seq, 10, 64); err != nil || n <= seen {
+			continue
+		} else {
+			seen = n
+		}
+		if f.takes(r) {
+			printRecord(c, line[:len(line)-1])
 		}
 	}
 }

@@ -124,6 +124,42 @@ func (e evidenceSide) MayRead(c aiosfs.Caller, r aiosfs.EvidenceRecord) bool {
 	return s.Admin && !s.IsAI || r.Subject == s.ID || r.Group != "" && slices.Contains(s.Memberships, r.Group)
 }
 
+// Follow tells of new records, from one subscription of the log: who reads too slowly is
+// told how many of his he has missed, and between which.
+func (e evidenceSide) Follow(c aiosfs.Caller) (aiosfs.EvidenceFeed, error) {
+	s, err := e.log.Subscribe(evidence.SubscribeRequest{IncludeSimulated: true, May: func(r *evidence.Receipt) bool { return e.MayRead(c, shown(*r)) }})
+	if err != nil {
+		return nil, err
+	}
+	return feed{s}, nil
+}
+
+type feed struct{ s *evidence.Subscription }
+
+// dropped is the line in the place of records that a reader was too slow for.
+type dropped struct {
+	Event string `json:"event"`
+	Count uint64 `json:"dropped"`
+	From  uint64 `json:"from_sequence,string"`
+	To    uint64 `json:"to_sequence,string"`
+}
+
+const subscriberDropped = "subscriber_dropped_event"
+
+func (f feed) Next(ctx context.Context) ([]byte, error) {
+	x, err := f.s.Next(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if x.Dropped == 0 {
+		return append(slices.Clone(x.Bytes), '\n'), nil
+	}
+	b, err := json.Marshal(dropped{subscriberDropped, x.Dropped, x.DroppedFrom, x.DropTo})
+	return append(b, '\n'), err
+}
+
+func (f feed) Close() { f.s.Close() }
+
 // denialSide writes what the mount refused into the log.
 type denialSide struct {
 	log    *evidence.Log
