@@ -106,6 +106,9 @@ func (c *change) unchanged() error {
 // frozen is what must not change: what is shown of an action, and what is kept of it.
 func frozen(e envelope, a *Action) (string, error) {
 	e.Execution.EvidenceReceipts = nil
+	if r := e.Execution.Result; r != nil { // its output, which may be large, is the record's
+		e.Execution.Result = &envelopeResult{r.Summary, nil, r.Changed}
+	}
 	b, err := json.Marshal(struct {
 		Envelope envelope
 		Record   *Action
