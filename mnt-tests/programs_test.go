@@ -58,20 +58,20 @@ var programs = []struct {
 		sqlite3 t.db 'pragma wal_checkpoint(truncate); pragma integrity_check' | grep -qx ok
 		sqlite3 t.db 'pragma journal_mode=delete; delete from t where id % 3 = 0; vacuum; pragma integrity_check' | grep -qx ok
 		sqlite3 t.db 'pragma journal_mode=memory; pragma mmap_size=268435456; update t set text = zeroblob(100); pragma integrity_check' | grep -qx ok`},
-	{"tar and rsync", []string{"tar", "rsync", "setfattr"}, 5 * time.Minute, `
+	{"tar and rsync", []string{"tar", "rsync", "setfattr", "setfacl"}, 5 * time.Minute, `
 		mkdir src && cd src && mkdir -p a/b/c e && chmod 2751 a/b && chmod 1777 e
 		for i in $(seq 200); do head -c $((i * i)) /dev/urandom > a/b/f$i; done
 		head -c 3000000 /dev/urandom > a/big && truncate -s 20M a/sparse && echo x | dd of=a/sparse bs=1 seek=9000000 conv=notrunc status=none
 		ln a/big a/b/c/hard && ln -s ../a/big e/soft && ln -s nowhere e/dangling && mkfifo e/fifo && touch 'e/a b' "$(printf 'e/\377\n')"
-		chmod 4755 a/b/f1 && chmod 0 a/b/f2 && chown 60101:60102 a/b/f3 && setfattr -n user.k -v 'a value' a/b/f4 && mknod e/null c 1 3
+		chmod 4755 a/b/f1 && chmod 0 a/b/f2 && chown 60101:60102 a/b/f3 && setfattr -n user.k -v 'a value' a/b/f4 && setfacl -m u:60101:rw,g:60102:r a/b/f5 && setfacl -d -m u:60103:rx a/b/c && mknod e/null c 1 3
 		touch -d '1999-12-31 23:59:59.123456789' a/b/f5 a/b && touch -h -d '2001-01-01 01:01:01.5' e/soft && cd ..
-		same() { out=$(rsync -aHX --checksum --delete -n -i "$1/" "$2/"); test -z "$out" || { echo "$1 and $2 differ: $out"; exit 1; }; }
-		rsync -aHX src/ $T/r1 && same src $T/r1 && rsync -aHX $T/r1/ r2 && same $T/r1 r2
-		mkdir t1 $T/t2 && tar --xattrs -cpf - -C src . | tar --xattrs -xpf - -C t1 && same src t1
-		tar --xattrs -cSpf all.tar -C src . && tar --xattrs -xpf all.tar -C $T/t2 && same src $T/t2
+		same() { out=$(rsync -aHAX --checksum --delete -n -i "$1/" "$2/"); test -z "$out" || { echo "$1 and $2 differ: $out"; exit 1; }; }
+		rsync -aHAXS src/ $T/r1 && same src $T/r1 && rsync -aHAXS $T/r1/ r2 && same $T/r1 r2
+		mkdir t1 $T/t2 && tar --acls --xattrs -cpf - -C src . | tar --acls --xattrs -xpf - -C t1 && same src t1
+		tar --acls --xattrs -cSpf all.tar -C src . && tar --acls --xattrs -xpf all.tar -C $T/t2 && same src $T/t2
 		test $(stat -c %b a/sparse 2>/dev/null || stat -c %b t1/a/sparse) -ge 0
 		cp -a src c1 && same src c1 && cp -a --reflink=auto --sparse=always src c2 && same src c2
-		test $(stat -c %h c1/a/big) = 2 && rsync -aHX --inplace --no-whole-file --checksum $T/r1/ c1 && same $T/r1 c1`},
+		test $(stat -c %h c1/a/big) = 2 && rsync -aHAX --inplace --no-whole-file --checksum $T/r1/ c1 && same $T/r1 c1`},
 	{"editors", []string{"ed", "vim"}, time.Minute, `
 		printf 'one\ntwo\n' > f && printf '1s/one/ONE/\nw\nq\n' | ed -s f && test "$(head -1 f)" = ONE
 		for opt in 'set nobackup' 'set backup' 'set backupcopy=yes' 'set backupcopy=no' 'set nowritebackup'; do
