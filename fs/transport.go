@@ -84,7 +84,9 @@ func (t *tree) mayBlock(r *loop.Request) bool {
 		return true
 	}
 	switch r.Op() {
-	case loop.OpFsync, loop.OpFsyncdir, loop.OpSyncfs, loop.OpFallocate, loop.OpCopyFileRange:
+	case loop.OpFsync:
+		return !r.Lone() || t.inHostFile(r.Handle())
+	case loop.OpFsyncdir, loop.OpSyncfs, loop.OpFallocate, loop.OpCopyFileRange:
 		return true
 	case loop.OpRead, loop.OpWrite:
 		return r.Size() > bulk || t.inHostFile(r.Handle())

@@ -451,7 +451,7 @@ func (s *Store) SyncAll(ctx context.Context) error {
 	s.mu.Unlock()
 	var err error
 	for _, n := range open {
-		if e := s.syncDraft(ctx, n); err == nil {
+		if e := s.syncDraft(ctx, n, false); err == nil {
 			err = e
 		}
 		s.Forget(n.ino, 1)

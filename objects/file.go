@@ -408,15 +408,16 @@ func (s *Store) SyncIno(ctx context.Context, ino Ino) error {
 	n.refs++
 	s.mu.Unlock()
 	defer s.Forget(ino, 1)
-	if err := s.syncDraft(ctx, n); err != nil {
+	if err := s.syncDraft(ctx, n, true); err != nil {
 		return err
 	}
 	return s.commit(ctx)
 }
 
 // syncDraft makes an open draft's bytes durable, and a version of it when the last
-// one is older than the version interval.
-func (s *Store) syncDraft(ctx context.Context, n *node) error {
+// one is older than the version interval, or there is none yet and the file itself was
+// asked for.
+func (s *Store) syncDraft(ctx context.Context, n *node, asked bool) error {
 	n.io.Lock()
 	defer n.io.Unlock()
 	if n.draft == nil {
@@ -427,7 +428,12 @@ func (s *Store) syncDraft(ctx context.Context, n *node) error {
 		return err
 	}
 	if small {
-		if s.o.Now().Sub(n.versioned) < s.o.VersionInterval || n.versioned.IsZero() {
+		// The first sync of a small new file is most often its last: the bytes that the epoch
+		// must have are put where a version has them, and not once more at the close.
+		s.mu.Lock()
+		first := asked && n.inode.version.IsZero() && len(b) <= inlineLimit
+		s.mu.Unlock()
+		if !first && (n.versioned.IsZero() || s.o.Now().Sub(n.versioned) < s.o.VersionInterval) {
 			return nil // its bytes go into the epoch
 		}
 		return s.publishBytes(ctx, n, b, true)

@@ -50,7 +50,7 @@ const (
 	// burst is how many changes at once are an unpacked or a removed tree rather than
 	// somebody's work. They are indexed when no more have come for burstQuiet, and
 	// slowly; burstMost bounds the wait. Whoever asks the index is not kept waiting.
-	burst      = 2000
+	burst      = 200
 	burstQuiet = 2 * time.Second
 	burstMost  = 30 * time.Second
 	// burstGiveWay is how long a batch after a burst waits while much is asked of the store.

@@ -24,6 +24,10 @@ const (
 	// copied, so that the read buffer goes on with the lead.
 	smallMax = 1024
 
+	// loneStreak is after how many requests of one thread, and of nobody else, the next is
+	// a lone one (see Request.Lone).
+	loneStreak = 32
+
 	// tick is how often the watch looks at the leader: one that it sees at the
 	// same request twice has blocked. A look costs 1 to 2 µs a request at full
 	// load. More often is dear: the runtime's own sleep knows whole milliseconds
@@ -58,6 +62,11 @@ type Loop struct {
 	// the requests that come after; through the kernel the memory model sees
 	// nothing of it, through this number it does.
 	replies atomic.Uint64
+
+	// thread is whose the last request was, and streak how many came from it alone; the
+	// leader has them.
+	thread uint32
+	streak int
 
 	// turn is odd while the leader is at a request in line, and grows.
 	turn atomic.Uint64
@@ -155,6 +164,7 @@ func (w *worker) lead() bool {
 		if l.closing != nil && w.r.Op() == OpRelease && w.r.Node() != pollNode {
 			l.closing(&w.r)
 		}
+		w.r.lone = l.follow(w.r.header().Pid)
 		turn := l.turn.Add(1)
 		if l.dozing.Load() && l.dozing.CompareAndSwap(true, false) {
 			l.rouse <- struct{}{}
@@ -169,6 +179,19 @@ func (w *worker) lead() bool {
 			return true
 		}
 	}
+}
+
+// follow notes whose request the leader has read. What the kernel sends for nobody, as a
+// RELEASE, breaks no streak. It gives true for one of a long streak.
+func (l *Loop) follow(thread uint32) bool {
+	switch thread {
+	case 0:
+	case l.thread:
+		l.streak++
+	default:
+		l.thread, l.streak = thread, 0
+	}
+	return l.streak >= loneStreak
 }
 
 // handsOff tells whether the lead goes to another worker before the request is

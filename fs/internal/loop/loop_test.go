@@ -503,3 +503,22 @@ func TestIdleSleeps(t *testing.T) {
 		}
 	}
 }
+
+// A streak of one thread's requests makes the next a lone one; another's ends it, and what
+// the kernel sends for nobody does not.
+func TestLone(t *testing.T) {
+	l := &Loop{}
+	for range loneStreak {
+		if l.follow(7) {
+			t.Fatal("a streak that is too short")
+		}
+	}
+	for _, c := range []struct {
+		thread uint32
+		want   bool
+	}{{7, true}, {0, true}, {7, true}, {8, false}, {7, false}, {0, false}} {
+		if got := l.follow(c.thread); got != c.want {
+			t.Errorf("after thread %d: %v", c.thread, got)
+		}
+	}
+}

@@ -83,10 +83,12 @@ func (d *DB) mayCommit(ctx context.Context, b *Batch) error {
 func (d *DB) commitAny(b *Batch) (TS, error) {
 	d.commit.Lock()
 	defer d.commit.Unlock()
-	return d.commitLocked(b)
+	return d.commitLocked(b, nil)
 }
 
-func (d *DB) commitLocked(b *Batch) (TS, error) {
+// commitLocked is commitAny with d.commit held. along, if there is one, is called with the
+// epoch's timestamp while Badger takes its last transaction.
+func (d *DB) commitLocked(b *Batch, along func(ts TS)) (TS, error) {
 	if d.broken != nil {
 		return 0, d.broken
 	}
@@ -98,7 +100,7 @@ func (d *DB) commitLocked(b *Batch) (TS, error) {
 	}
 	good := d.LastSealed()
 	ts := d.next()
-	if err := d.write(ts, good, b); err != nil {
+	if err := d.write(ts, good, b, along); err != nil {
 		err = fmt.Errorf("commit: %w", err)
 		if errors.Is(err, errCrash) {
 			d.broken = err // a test's crash: the next Open mends it
@@ -123,7 +125,7 @@ var errCrash = errors.New("crash")
 // else in several, the seal in the last one. Values that go to Badger's value log are
 // on disk before the seal is written: a seal must never vouch for bytes that a power
 // cut can take away while it stays.
-func (d *DB) write(ts, prev TS, b *Batch) error {
+func (d *DB) write(ts, prev TS, b *Batch, along func(ts TS)) error {
 	keys := make([]string, 0, len(b.m))
 	large := false
 	for k, v := range b.m {
@@ -177,6 +179,14 @@ func (d *DB) write(ts, prev TS, b *Batch) error {
 			return err
 		}
 		d.last = ts
+		if last && along != nil {
+			done := make(chan error, 1)
+			if err := txn.CommitAt(uint64(ts), func(err error) { done <- err }); err != nil {
+				return err
+			}
+			along(ts)
+			return <-done
+		}
 		if err := txn.CommitAt(uint64(ts), nil); err != nil {
 			return err
 		}

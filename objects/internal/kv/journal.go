@@ -242,7 +242,7 @@ func (d *DB) replay(good TS) (TS, error) {
 		if e.prev != good {
 			break // what lay between was never acknowledged
 		}
-		if err := d.write(e.ts, e.prev, e.batch); err != nil {
+		if err := d.write(e.ts, e.prev, e.batch, nil); err != nil {
 			return 0, fmt.Errorf("take up the journal: %w", err)
 		}
 		good = e.ts
@@ -265,29 +265,25 @@ func (d *DB) CommitSync(ctx context.Context, b *Batch) (TS, error) {
 	return ts, d.Sync(ctx)
 }
 
-// commitJournal commits an epoch and writes it to the journal, if that may be: every epoch
-// before it must be there or in what was synced of Badger's log.
+// commitJournal commits an epoch and writes it to the journal at the same time, if that may
+// be: every epoch before it must be there or in what was synced of Badger's log. Where
+// Badger refuses it the undoing is synced as an epoch of its own, above what the journal has.
 func (d *DB) commitJournal(ctx context.Context, b *Batch) (ts TS, durable bool, err error) {
 	if err := d.mayCommit(ctx, b); err != nil {
 		return 0, false, err
 	}
 	d.commit.Lock()
 	defer d.commit.Unlock()
-	prev, missing := d.LastSealed(), d.unlogged
-	if ts, err = d.commitLocked(b); err != nil || ts == prev {
+	prev, missing, synced := d.LastSealed(), d.unlogged, d.LastSynced()
+	var turned bool
+	along := func(ts TS) { durable, turned = d.journal.append(ts, prev, b, synced) }
+	if missing > synced || d.toValueLog(b) {
+		along = nil
+	}
+	if ts, err = d.commitLocked(b, along); err != nil {
 		return ts, false, err
 	}
-	synced := d.LastSynced()
-	if missing > synced {
-		return ts, false, nil
-	}
-	for _, v := range b.m {
-		if int64(len(v)) >= d.inTree {
-			return ts, false, nil
-		}
-	}
-	ok, turned := d.journal.append(ts, prev, b, synced)
-	if ok {
+	if durable {
 		d.unlogged = missing
 	}
 	if turned { // so that the other half is free when this one is full
@@ -297,5 +293,15 @@ func (d *DB) commitJournal(ctx context.Context, b *Batch) (ts TS, durable bool, 
 			}
 		})
 	}
-	return ts, ok, nil
+	return ts, durable, nil
+}
+
+// toValueLog tells whether a value of the batch goes to Badger's value log.
+func (d *DB) toValueLog(b *Batch) bool {
+	for _, v := range b.m {
+		if int64(len(v)) >= d.inTree {
+			return true
+		}
+	}
+	return false
 }

@@ -226,7 +226,7 @@ func (d *DB) undo(good TS) error {
 	d.pinMu.Lock()
 	d.torn = append(d.torn, iv)
 	d.pinMu.Unlock()
-	if err := d.write(ts, good, b); err != nil {
+	if err := d.write(ts, good, b, nil); err != nil {
 		return fmt.Errorf("undo a torn epoch: %w", err)
 	}
 	d.sealed.Store(uint64(ts))
