@@ -58,10 +58,10 @@ func (c *Catalog) Compile(d *plan.Document, intentID, planID string) (*plan.Plan
 	return p, nil
 }
 
-// near offers the actions that may have been meant: of like names, else those of the
-// same domain, else the domains.
+// near offers the actions that may have been meant: those spelt alike, else those of the
+// same domain, else those of another that end alike, else the domains.
 func (c *Catalog) near(action string) string {
-	if names := c.Nearest(action, 3); len(names) > 0 {
+	if names := plan.Nearest(action, c.actions, 3); len(names) > 0 {
 		return "near: " + strings.Join(names, ", ")
 	}
 	domain, _, _ := strings.Cut(action, ".")
@@ -78,6 +78,9 @@ func (c *Catalog) near(action string) string {
 	if len(same) > 0 {
 		slices.Sort(same)
 		return "known of " + domain + ": " + strings.Join(same, ", ")
+	}
+	if names := c.Nearest(action, 3); len(names) > 0 {
+		return "near: " + strings.Join(names, ", ")
 	}
 	slices.Sort(domains)
 	return "actions are known of: " + strings.Join(slices.Compact(domains), ", ")
