@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -137,8 +138,29 @@ func (l *Log) tooDeep(ctx context.Context, rep *Report) error {
 	return err
 }
 
-// loadFences fences again what earlier runs have fenced.
+// loadFences fences again what earlier runs have fenced. An index is made of the records:
+// where one is damaged, the records themselves are asked.
 func (l *Log) loadFences() error {
+	err := l.indexedFences()
+	if !errors.Is(err, errIndex) {
+		return err
+	}
+	for _, s := range l.segs {
+		st := segmentState{seq: s.first, link: s.firstPrev}
+		err := scanSegment(s.dir, fmt.Sprintf("%s/%08d", segmentsDir, s.number), &st, func(r *scanned) error {
+			if r.Type != record.ReceiptLineageCycleDetected || r.payload == nil {
+				return nil
+			}
+			return l.fenceAgain(r.Seq, r.payload)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *Log) indexedFences() error {
 	for r, err := range l.Query(Query{Types: []record.Type{record.ReceiptLineageCycleDetected}}) {
 		if err != nil {
 			return err
@@ -147,18 +169,26 @@ func (l *Log) loadFences() error {
 		if err != nil {
 			return err
 		}
-		var p struct {
-			Payload struct {
-				Segments []string `json:"segment_ids"`
-			} `json:"payload"`
+		if err := l.fenceAgain(r.Seq, stored); err != nil {
+			return err
 		}
-		if err := json.Unmarshal(stored, &p); err != nil {
-			return fmt.Errorf("record %d: %w", r.Seq, err)
-		}
-		for _, s := range l.segs {
-			if slices.Contains(p.Payload.Segments, s.id) {
-				s.quarantined.Store(true)
-			}
+	}
+	return nil
+}
+
+// fenceAgain fences the segments that a record names.
+func (l *Log) fenceAgain(seq uint64, stored []byte) error {
+	var p struct {
+		Payload struct {
+			Segments []string `json:"segment_ids"`
+		} `json:"payload"`
+	}
+	if err := json.Unmarshal(stored, &p); err != nil {
+		return fmt.Errorf("record %d: %w", seq, err)
+	}
+	for _, s := range l.segs {
+		if slices.Contains(p.Payload.Segments, s.id) {
+			s.quarantined.Store(true)
 		}
 	}
 	return nil

@@ -29,7 +29,7 @@ var givenRoom = sync.Pool{New: func() any { return new([givenMost]byte) }}
 func (p *passing) first(ino uint64, m *openMode) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, given := p.given[ino]; given || m.users != 1 || p.tr == nil {
+	if _, given := p.given[ino]; given || m.users != 1 || !p.ready.Load() {
 		return false
 	}
 	p.given[ino] = struct{}{}

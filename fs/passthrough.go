@@ -38,6 +38,7 @@ type passing struct {
 
 	mu     sync.Mutex
 	modes  map[uint64]*openMode
+	ready  atomic.Bool // tr is there: requests come before
 	on     atomic.Bool
 	reason atomic.Value // string: why not
 
@@ -73,6 +74,7 @@ func (p *passing) init() {
 func (t *tree) startPassing(tr transport) {
 	p := &t.pass
 	p.tr, p.log = tr, t.log
+	p.ready.Store(true)
 	if t.o.NoPassthrough {
 		p.reason.Store("switched off (passthrough: off)")
 		return

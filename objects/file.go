@@ -431,7 +431,7 @@ func (s *Store) syncDraft(ctx context.Context, n *node, asked bool) error {
 		// The first sync of a small new file is most often its last: the bytes that the epoch
 		// must have are put where a version has them, and not once more at the close.
 		s.mu.Lock()
-		first := asked && n.inode.version.IsZero() && len(b) <= inlineLimit
+		first := asked && n.pin == nil && n.inode.version.IsZero() && len(b) <= inlineLimit
 		s.mu.Unlock()
 		if !first && (n.versioned.IsZero() || s.o.Now().Sub(n.versioned) < s.o.VersionInterval) {
 			return nil // its bytes go into the epoch
