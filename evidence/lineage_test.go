@@ -141,6 +141,21 @@ func TestEvidence25_Cycle(t *testing.T) {
 	if n := len(l.Findings()); n != 0 {
 		t.Errorf("%d findings of damage", n)
 	}
+	fenced := func() (n int) {
+		for _, s := range l.segs {
+			if s.quarantined.Load() {
+				n++
+			}
+		}
+		return n
+	}
+	before := fenced()
+	l.Close()
+	flip(t, filepath.Join(segmentPath(dir, 1), indexName), indexHead+50)
+	l = openAt(t, Options{Dir: dir, Key: l.o.Key})
+	if n := fenced(); n != before || n < 2 {
+		t.Errorf("%d segments are fenced with a damaged index, %d before", n, before)
+	}
 	t.Log("proves: evidence-19 evidence-25")
 }
 

@@ -175,6 +175,21 @@ func (l *growing) Span(ctx context.Context, from, until time.Time) ([]EvidenceRe
 	defer l.mu.Unlock()
 	return l.memLog.Span(ctx, from, until)
 }
+func (l *growing) First() (time.Time, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memLog.First()
+}
+func (l *growing) ByAction(ctx context.Context, id string) ([]EvidenceRecord, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memLog.ByAction(ctx, id)
+}
+func (l *growing) ByType(ctx context.Context, n string, from, until time.Time) ([]EvidenceRecord, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.memLog.ByType(ctx, n, from, until)
+}
 func (l *growing) Size() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
