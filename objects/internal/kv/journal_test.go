@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"os/exec"
@@ -42,15 +43,42 @@ func sparse(from, to string) error {
 	return exec.Command("cp", "--sparse=always", from, to).Run()
 }
 
-// now gives a directory as the cut leaves it at this moment.
+// now gives a directory as the cut leaves it at this moment. A flush or a compaction in the
+// background that comes while it is copied has it copied again: the disk stops at once.
 func (c *powerCut) now() string {
 	c.t.Helper()
-	to := c.t.TempDir()
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	var err error
+	for range 1000 {
+		to, before := c.t.TempDir(), c.files()
+		if err = c.copyTo(to); err == nil && c.files() == before {
+			return to
+		}
+		os.RemoveAll(to)
+	}
+	c.t.Fatalf("the database is never at rest: %v", err)
+	return ""
+}
+
+// files tells whether Badger has changed which files there are.
+func (c *powerCut) files() string {
+	c.t.Helper()
 	entries, err := os.ReadDir(c.dir)
 	if err != nil {
 		c.t.Fatal(err)
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return fmt.Sprint(names, size(c.t, filepath.Join(c.dir, "MANIFEST")))
+}
+
+func (c *powerCut) copyTo(to string) error {
+	entries, err := os.ReadDir(c.dir)
+	if err != nil {
+		return err
 	}
 	for _, e := range entries {
 		from := filepath.Join(c.dir, e.Name())
@@ -61,10 +89,10 @@ func (c *powerCut) now() string {
 			}
 		}
 		if err := sparse(from, filepath.Join(to, e.Name())); err != nil {
-			c.t.Fatal(err)
+			return fmt.Errorf("%s: %w", e.Name(), err)
 		}
 	}
-	return to
+	return nil
 }
 
 func holds(t *testing.T, dir string, n int) {
