@@ -77,9 +77,10 @@ func TestF96_CrashBeforeTheCommit(t *testing.T) {
 		}
 	}
 	addr, open := gitServer(t, base)
-	// The content of a file that is never committed, and the clone that does not come to
+	// The content of a file that is never committed (what it is copied from is: a crash may take
+	// what nobody synced), and the clone that does not come to
 	// its end; both are one transaction.
-	p.ok(aliceUID, "ls $M/self/ >/dev/null; head -c 3000000 /dev/urandom > $M/self/home/big")
+	p.ok(aliceUID, "ls $M/self/ >/dev/null; head -c 3000000 /dev/urandom > $M/self/home/big; sync $M/self/home/big")
 	doc := func(key string) string {
 		return intent("both", "id: copy\naction: aiosfs.object.copy\ntarget: {path: big}\nparams: {to: copied}") +
 			fmt.Sprintf("\n  - id: clone\n    action: repo.clone\n    target: {path: cloned}\n    params: {url: 'git://%s/src'}\n    after: [copy]\nidempotency_key: %s", addr, key)
