@@ -230,3 +230,43 @@ func TestLentWritesMoveTimes(t *testing.T) {
 		a = b
 	}
 }
+
+// What a first sync has made a version of is there after a crash, and not what an epoch
+// had of the draft before.
+func TestFirstSyncSurvivesACrash(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s, err := Open(ctx, Options{Dir: dir, EpochInterval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, h, err := s.Create(alice, RootIno, "f", 0o644, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(ctx)
+	for i, sync := range []func(context.Context) error{s.SyncAll, h.Sync, h.Sync} {
+		want := fmt.Sprint("text ", i)
+		if _, err := h.WriteAt(alice, []byte(want), 0); err != nil {
+			t.Fatal(err)
+		}
+		if err := sync(ctx); err != nil {
+			t.Fatal(err)
+		}
+		k := killed(t, dir)
+		a, err := k.Lookup(RootIno, "f")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := k.OpenFile(alice, a.Ino, unix.O_RDONLY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 100)
+		if n, _ := r.ReadAt(b, 0); string(b[:n]) != want {
+			t.Errorf("after sync %d and a crash: %q, want %q", i, b[:n], want)
+		}
+		r.Close(ctx)
+	}
+}
