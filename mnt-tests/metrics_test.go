@@ -20,7 +20,7 @@ func (p *people) exposition() (series map[string]float64, labels map[string][]st
 		p.t.Fatalf("status --metrics: %d %s", code, errs)
 	}
 	series, labels = map[string]float64{}, map[string][]string{}
-	line := regexp.MustCompile(`^([a-z_]+)(?:\{([^}]*)\})? (\S+)$`)
+	line := regexp.MustCompile(`^([a-z_]+)(?:\{([^}]*)\})? +(\S+)$`)
 	pair := regexp.MustCompile(`^([a-z_]+)="([^"]*)"$`)
 	typed := ""
 	for text := range strings.Lines(out) {
@@ -29,7 +29,7 @@ func (p *people) exposition() (series map[string]float64, labels map[string][]st
 			typed, _, _ = strings.Cut(rest, " ")
 			continue
 		}
-		if strings.HasPrefix(text, "# HELP ") {
+		if strings.HasPrefix(text, "# HELP ") || strings.Trim(text, "# ") == "" {
 			continue
 		}
 		m := line.FindStringSubmatch(text)

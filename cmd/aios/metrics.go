@@ -60,6 +60,19 @@ func (m *metric) add(n float64, values ...string) {
 	m.values[k] += n
 }
 
+// valueWidth is the room of a value, and metricsUnit that of the whole text: a file whose
+// size moves with each look at it is copied short by whoever asks for its size first.
+const (
+	valueWidth  = 24
+	metricsUnit = 4096
+)
+
+// padded fills the text up with a comment.
+func padded(text string) string {
+	n := metricsUnit - (len(text)+2)%metricsUnit
+	return text + "#" + strings.Repeat(" ", n) + "\n"
+}
+
 // write gives the metric in the text format of Prometheus (version 0.0.4).
 func (m *metric) write(b *strings.Builder) {
 	fmt.Fprintf(b, "# HELP %s %s\n# TYPE %s %s\n", m.name, m.help, m.name, m.kind)
@@ -73,7 +86,7 @@ func (m *metric) write(b *strings.Builder) {
 		if parts != nil {
 			b.WriteString("{" + strings.Join(parts, ",") + "}")
 		}
-		fmt.Fprintf(b, " %v\n", m.values[k])
+		fmt.Fprintf(b, " %*v\n", valueWidth, m.values[k])
 	}
 }
 
@@ -119,7 +132,7 @@ func (d *daemon) metrics() []byte {
 	for _, m := range append(list, policyMetrics(d.kernel)...) {
 		m.write(&b)
 	}
-	return []byte(b.String())
+	return []byte(padded(b.String()))
 }
 
 func policyMetrics(k *policy.Kernel) []metric {
