@@ -255,10 +255,10 @@ func twoClonesTenWrites(src, verify string) string {
 	var b strings.Builder
 	b.WriteString(`{"schema":"aios.intent.v1alpha1","reason":"all or nothing","actions":[`)
 	for _, n := range []string{"one", "two"} {
-		fmt.Fprintf(&b, `{"id":"clone-%s","action":"repo.clone","target":{"path":"work/%s"},"params":{"url":"file://%s"}},`, n, n, src)
+		fmt.Fprintf(&b, `{"id":"clone-%s","action":"repo.clone","target":{"path":"job/%s"},"params":{"url":"file://%s"}},`, n, n, src)
 	}
 	for i := range 10 {
-		fmt.Fprintf(&b, `{"id":"w%d","action":"aiosfs.object.write","target":{"path":"work/f%d"},"params":{"content":"number %d"}%s}`, i, i, i, map[bool]string{true: verify}[i == 9])
+		fmt.Fprintf(&b, `{"id":"w%d","action":"aiosfs.object.write","target":{"path":"job/f%d"},"params":{"content":"number %d"}%s}`, i, i, i, map[bool]string{true: verify}[i == 9])
 		if i < 9 {
 			b.WriteString(",")
 		}
@@ -270,7 +270,7 @@ func TestPlanOfClonesAndWritesIsAllOrNothing(t *testing.T) {
 	m, src := gitMachine(t)
 	alice := m.who(aliceUID)
 	before := m.treeSum()
-	bad := twoClonesTenWrites(src, `,"verify":[{"type":"file.exists","args":{"path":"work/never"}}]`)
+	bad := twoClonesTenWrites(src, `,"verify":[{"type":"file.exists","args":{"path":"job/never"}}]`)
 	if s := m.approved("bad.json", bad); s != "ROLLED_BACK" {
 		t.Fatal(s, m.read(alice, "bad.json", "error.json"))
 	}
@@ -287,7 +287,7 @@ func TestPlanOfClonesAndWritesIsAllOrNothing(t *testing.T) {
 		t.Fatal(s, m.read(alice, "good.json", "error.json"))
 	}
 	for _, p := range []string{"one/f", "two/large", "f9"} {
-		if _, ok := m.file("groups/family/users/alice/home/work/" + p); !ok {
+		if _, ok := m.file("groups/family/users/alice/home/job/" + p); !ok {
 			t.Errorf("%s is missing", p)
 		}
 	}
@@ -313,7 +313,7 @@ func TestPlanOfClonesStoppedAnywhere(t *testing.T) {
 		m.useGit()
 		m.start()
 		name := fmt.Sprintf("p%d.json", i)
-		doc := strings.ReplaceAll(twoClonesTenWrites(src, ""), "work/", fmt.Sprintf("work%d/", i))
+		doc := strings.ReplaceAll(twoClonesTenWrites(src, ""), "job/", fmt.Sprintf("job%d/", i))
 		if err := m.rt.Submit(t.Context(), alice, name, []byte(doc)); err != nil {
 			t.Fatal(err)
 		}
@@ -328,7 +328,7 @@ func TestPlanOfClonesStoppedAnywhere(t *testing.T) {
 		switch s {
 		case "SUCCEEDED":
 			for _, p := range []string{"one/f", "two/large", "f9"} {
-				if _, ok := m.file(fmt.Sprintf("groups/family/users/alice/home/work%d/%s", i, p)); !ok {
+				if _, ok := m.file(fmt.Sprintf("groups/family/users/alice/home/job%d/%s", i, p)); !ok {
 					t.Errorf("stopped at %s: %s, and %s is missing", point, s, p)
 				}
 			}

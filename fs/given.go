@@ -61,7 +61,7 @@ func (t *tree) giveBytes(h *handle) {
 		return
 	}
 	if h.file.Version() != version {
-		go t.pass.tr.InodeNotify(h.ino, 0, 0) // the kernel may hold locks for the open: not from here
+		t.inval.add(notice{ino: h.ino})
 	}
 }
 

@@ -117,8 +117,8 @@ func TestC45_MemoryIsNotWrittenDirectly(t *testing.T) {
 	p := newPeople(t)
 	p.agent(t)
 	home := p.ok(agentUID, "readlink $M/self")
-	p.ok(agentUID, "mkdir -p $M/"+home+"/work && echo x > $M/"+home+"/work/f")
-	for _, call := range []string{"echo x > $M/" + home + "/memory/m", "mkdir $M/" + home + "/memory/d", "mv $M/" + home + "/work/f $M/" + home + "/memory/f", "rmdir $M/" + home + "/memory"} {
+	p.ok(agentUID, "mkdir -p $M/"+home+"/job && echo x > $M/"+home+"/job/f")
+	for _, call := range []string{"echo x > $M/" + home + "/memory/m", "mkdir $M/" + home + "/memory/d", "mv $M/" + home + "/job/f $M/" + home + "/memory/f", "rmdir $M/" + home + "/memory"} {
 		if out, err := p.as(agentUID, call); err == nil || !strings.Contains(out, "not permitted") && !strings.Contains(out, "denied") {
 			t.Errorf("%s: %v %s", call, err, out)
 		}

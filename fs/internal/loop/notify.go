@@ -26,7 +26,8 @@ func (l *Loop) withDevice(f func(fd uintptr) syscall.Errno) syscall.Errno {
 }
 
 // notify sends a notice. The kernel takes locks for it that a request may
-// hold: it must not be sent from a handler, and blocks in an ordinary call.
+// hold: it must not be sent from a handler, but for bytes under the rule of
+// InodeNotifyStoreCache, and blocks in an ordinary call.
 func notify[T any](l *Loop, code int32, head T, more []byte) fuse.Status {
 	msg := struct {
 		fuse.OutHeader
@@ -72,7 +73,8 @@ func (l *Loop) DeleteNotify(parent, child uint64, name string) fuse.Status {
 	return notify(l, fuse.NOTIFY_DELETE, fuse.NotifyInvalDeleteOut{Parent: parent, Child: child, NameLen: uint32(len(name))}, append([]byte(name), 0))
 }
 
-// InodeNotifyStoreCache puts bytes into the kernel's cache of a file.
+// InodeNotifyStoreCache puts bytes into the kernel's cache of a file. It waits for pages
+// that are being read: from a handler only where no other open file of the inode can read.
 func (l *Loop) InodeNotifyStoreCache(node uint64, off int64, data []byte) fuse.Status {
 	for len(data) > 0 {
 		n := min(len(data), math.MaxInt32)
