@@ -18,6 +18,16 @@ func (h *Handle) Closing() {
 	}
 }
 
+// stays takes back that the handle is about to be closed.
+func (h *Handle) stays() {
+	if h.begun.Swap(false) {
+		h.s.mu.Lock()
+		h.n.closing--
+		h.s.quiet.Broadcast()
+		h.s.mu.Unlock()
+	}
+}
+
 // Settle waits until the closes of a file that have begun are over, so that what was saved
 // before the call is a version.
 func (s *Store) Settle(ino Ino) {

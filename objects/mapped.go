@@ -17,10 +17,13 @@ import (
 // has that open; until then a handle of the store's own stands for the mapping.
 
 // lingerFirst and lingerMost are how long the store waits between two looks at whether a
-// mapping is gone.
+// mapping is gone. Whoever has a host file open for less than lingerDoubt after its close
+// may be the kernel, about to close its own, by a thread that the machine has no time
+// for: until then an open for writing waits, or two saves would become one version.
 const (
 	lingerFirst = time.Millisecond
 	lingerMost  = 250 * time.Millisecond
+	lingerDoubt = 100 * time.Millisecond
 )
 
 // onlyOurs tells whether no other open file has this host file: then the kernel grants a
@@ -36,7 +39,8 @@ func onlyOurs(f *os.File) bool {
 
 // linger lets a handle of the store's own take the place of the last one that has a host
 // file from the kernel, while somebody still maps the file. The kernel closes its own
-// open file some microseconds after RELEASE, so that the first look may come too early.
+// open file some microseconds after RELEASE, or later on a busy machine, so that a look
+// may come too early.
 // n.io is held for writing.
 func (s *Store) linger(h *Handle) {
 	p := h.n.pin
@@ -57,9 +61,11 @@ func (s *Store) linger(h *Handle) {
 		h.n.writers++
 	}
 	s.mu.Unlock()
+	g.Closing()
 	s.workMu.Lock()
 	defer s.workMu.Unlock()
 	if s.closed { // Close publishes what is open by itself
+		g.stays()
 		return
 	}
 	s.goWork(func() { s.outlive(g) })
@@ -68,14 +74,19 @@ func (s *Store) linger(h *Handle) {
 // outlive closes the handle that stands for a mapping once that is gone.
 func (s *Store) outlive(g *Handle) {
 	file := g.n.pin.file
+	since := time.Now()
 	for wait := lingerFirst; ; wait = min(2*wait, lingerMost) {
 		select {
 		case <-s.stop:
+			g.stays()
 			return
 		case <-time.After(wait):
 		}
 		if onlyOurs(file) {
 			break
+		}
+		if time.Since(since) > lingerDoubt {
+			g.stays()
 		}
 	}
 	if err := g.Close(context.Background()); err != nil {
