@@ -238,6 +238,13 @@ func TestVersionsAndTimeTravel(t *testing.T) {
 	wantErrno(t, "write the past", os.WriteFile(at+"/groups/local/shared/note.md", nil, 0o644), syscall.EROFS)
 	wantErrno(t, "make something in the past", os.Mkdir(at+"/groups/local/shared/d", 0o755), syscall.EROFS)
 	wantErrno(t, "no time", stat(r.mnt+"/views/at/whenever"), syscall.ENOENT)
+	for _, name := range []string{"2026-13-45", "2026-02-30T10:00:00Z", "2026-1-5", "23-11-2026", "3 days ago", strings.Repeat("x", 101)} {
+		wantErrno(t, "no date: "+name, stat(r.mnt+"/views/at/"+name), syscall.EINVAL)
+		wantErrno(t, "below no date: "+name, stat(r.mnt+"/views/at/"+name+"/groups"), syscall.EINVAL)
+	}
+	for _, name := range []string{".hidden", ".directory", ".Trash-1000", ".git", ". ", "desktop.ini", "Thumbs.db", "2026-11-before-upgrade"} {
+		wantErrno(t, "a name that programs look for: "+name, stat(r.mnt+"/views/at/"+name), syscall.ENOENT)
+	}
 	wantErrno(t, "before everything", stat(r.mnt+"/views/at/1999-01-01"), syscall.ENOENT)
 	n := make([]byte, 64)
 	c, err := syscall.Getxattr(p, "user.aios.object_id", n)

@@ -2,6 +2,7 @@ package fs
 
 import (
 	"fmt"
+	"regexp"
 	"strconv"
 	"syscall"
 	"time"
@@ -17,7 +18,7 @@ func (t *tree) atDir() vnode {
 		if !pinned {
 			var err error
 			if at, err = parseTime(name, t.o.Now()); err != nil {
-				return nil, ErrNotFound
+				return nil, noTime(name, err)
 			}
 		}
 		sn, err := t.store.At(at)
@@ -42,6 +43,20 @@ func (t *tree) atDir() vnode {
 		},
 		all: nil, // times have no end; a listing would make find(1) walk history for ever (T-24)
 	}}
+}
+
+// dated is what was meant as a date, in whichever calendar.
+var dated = regexp.MustCompile(`^[0-9]+-[0-9]+-[0-9]+([Tt ].*)?$`)
+
+// noTime tells of a name that is no time. What was meant as one, or can be nothing else,
+// is malformed; any other could be the name of a snapshot that is not there, which must
+// be said or nobody could make it. Names with a dot in front are programs', which look
+// for theirs in every directory.
+func noTime(name string, err error) error {
+	if dated.MatchString(name) || name[0] != '.' && !objects.ValidPinName(name) {
+		return err
+	}
+	return ErrNotFound
 }
 
 // parseTime reads a time as people write it: RFC 3339, a day, yesterday, or

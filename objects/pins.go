@@ -60,9 +60,14 @@ func (s *Store) pinViews() []*kv.View {
 	return l
 }
 
+// ValidPinName says whether a snapshot can have a name.
+func ValidPinName(name string) bool {
+	return name != "" && len(name) <= 100 && name[0] != '.' && !strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f })
+}
+
 // CreatePin names the tree as it is now.
 func (s *Store) CreatePin(c Cred, name string) (Pin, error) {
-	if name == "" || len(name) > 100 || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r == '/' || r == 0x7f }) || name[0] == '.' {
+	if !ValidPinName(name) {
 		return Pin{}, fmt.Errorf("a snapshot's name has 1 to 100 visible characters and no slash: %w", ErrInvalid)
 	}
 	if err := s.commit(bg); err != nil {
