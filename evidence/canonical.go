@@ -23,15 +23,80 @@ func normalise(payload map[string]any) (map[string]any, error) {
 	if payload == nil {
 		return map[string]any{}, nil
 	}
+	v, err := normal(payload, 0)
+	if err != nil {
+		return nil, err
+	}
+	return v.(map[string]any), nil
+}
+
+// normal copies a value as encoding it and reading it back would give it. The kinds that
+// payloads are made of are copied as they are, everything else takes that way.
+func normal(v any, depth int) (any, error) {
+	switch v := v.(type) {
+	case nil, bool:
+		return v, nil
+	case string:
+		if utf8.ValidString(v) {
+			return v, nil
+		}
+	case int:
+		return json.Number(strconv.Itoa(v)), nil
+	case int64:
+		return json.Number(strconv.FormatInt(v, 10)), nil
+	case uint64:
+		return json.Number(strconv.FormatUint(v, 10)), nil
+	case []string:
+		if v != nil {
+			return normalList(v, depth)
+		}
+	case []any:
+		if v != nil && depth <= maxDepth {
+			return normalList(v, depth)
+		}
+	case map[string]any:
+		if v != nil && depth <= maxDepth {
+			return normalMap(v, depth)
+		}
+	}
+	return throughJSON(v)
+}
+
+func normalList[T any](list []T, depth int) (any, error) {
+	out := make([]any, len(list))
+	var err error
+	for i, e := range list {
+		if out[i], err = normal(e, depth+1); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func normalMap(m map[string]any, depth int) (any, error) {
+	out := make(map[string]any, len(m))
+	for k, e := range m {
+		if !utf8.ValidString(k) {
+			return throughJSON(m)
+		}
+		n, err := normal(e, depth+1)
+		if err != nil {
+			return nil, err
+		}
+		out[k] = n
+	}
+	return out, nil
+}
+
+func throughJSON(v any) (out any, err error) {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(payload); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
 	dec := json.NewDecoder(&buf)
 	dec.UseNumber()
-	var out map[string]any
 	if err := dec.Decode(&out); err != nil {
 		return nil, err
 	}

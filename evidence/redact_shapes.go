@@ -4,6 +4,7 @@ import (
 	"math"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // The shape catalog: what is a secret wherever it stands (S3.1 §14, S1.1
@@ -19,7 +20,6 @@ var (
 	word     = regexp.MustCompile(`[A-Za-z0-9_\-]{32,}`)
 	blob     = regexp.MustCompile(`[A-Za-z0-9+/]{64,}={0,2}`)
 	typedID  = regexp.MustCompile(`^(evr|recpt|act|intent|plan|corr|polreq|poldec|apprq|appb|appr|ovrq|ovr|actrq|vrf|vrfi|sess|obj|ver|chunk|txn|tx|snap|agent|run|req|hnd|chk|idem|seg|tplan|polb|invbundle|idbundle|statbundle|reccritical|sigfloor|spcat|nscat|narrativebundle|vcap|subj)_([0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{16,64})$`)
-	hexWord  = regexp.MustCompile(`^([0-9a-f]+|[0-9A-F]+)$`)
 )
 
 // jwkPrivate are the private members of a JSON Web Key (RFC 7518 §6).
@@ -37,6 +37,73 @@ func privateJWK(m map[string]any) bool {
 	return false
 }
 
+// The rules are regular expressions, and each record has dozens of texts. So a rule is
+// tried only on a text that has what the rule cannot match without; looking for that costs
+// a fraction. A letter that is not ASCII may be the other case of one that is (the Kelvin
+// sign), so that texts with such letters are given to every rule.
+
+func mayBeJWK(s string) bool { return strings.Contains(s, `"kty"`) }
+
+func mayBeAssigned(s string) bool {
+	return strings.ContainsAny(s, "=:") && holdsAny(s, "pass", "key", "secret", "token")
+}
+
+func mayBeBearer(s string) bool {
+	return strings.ContainsAny(s, " \t\n\f\r") && holdsAny(s, "bearer", "basic")
+}
+
+func mayBeProvider(s string) bool {
+	for _, start := range [...]string{"sk-", "gh", "glpat-", "xox", "AKIA", "AIza", "eyJ"} {
+		if strings.Contains(s, start) {
+			return true
+		}
+	}
+	return false
+}
+
+// holdsAny tells whether a text has one of the words, which are lower case, in any case.
+func holdsAny(s string, words ...string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			return true
+		}
+		for _, w := range words {
+			if c|0x20 == w[0] && len(s)-i >= len(w) && strings.EqualFold(s[i:i+len(w)], w) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// longest is the length of the longest run of letters, digits and the two others.
+func longest(s string, other1, other2 byte) int {
+	most, run := 0, 0
+	for i := range len(s) {
+		c := s[i]
+		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == other1 || c == other2 {
+			run++
+			most = max(most, run)
+		} else {
+			run = 0
+		}
+	}
+	return most
+}
+
+// hexWord tells whether a word is hex digits of one case.
+func hexWord(s string) bool {
+	lower, upper := true, true
+	for i := range len(s) {
+		c := s[i]
+		digit := c >= '0' && c <= '9'
+		lower = lower && (digit || c >= 'a' && c <= 'f')
+		upper = upper && (digit || c >= 'A' && c <= 'F')
+	}
+	return s != "" && (lower || upper)
+}
+
 // text returns s with every secret in it replaced. key is the name of the
 // field it stands in, which decides whether a long token is a digest or an
 // identifier of ours (spec/evidence.md §21.17).
@@ -47,7 +114,7 @@ func (r *redactor) text(s, key string) string {
 	if strings.Contains(s, "PRIVATE KEY") {
 		s = pemBlock.ReplaceAllStringFunc(s, r.hashed)
 	}
-	if jwkText.MatchString(s) && jwkKey.MatchString(s) {
+	if mayBeJWK(s) && jwkText.MatchString(s) && jwkKey.MatchString(s) {
 		return r.hashed(s)
 	}
 	if strings.Contains(s, "://") {
@@ -57,7 +124,7 @@ func (r *redactor) text(s, key string) string {
 			return p[1] + "redacted@"
 		})
 	}
-	if strings.ContainsAny(s, "=:") {
+	if mayBeAssigned(s) {
 		s = assigned.ReplaceAllStringFunc(s, func(m string) string {
 			p := assigned.FindStringSubmatch(m)
 			if strings.HasPrefix(p[3], "redacted") {
@@ -67,8 +134,10 @@ func (r *redactor) text(s, key string) string {
 			return p[1] + p[2] + "redacted"
 		})
 	}
-	s = provider.ReplaceAllStringFunc(s, r.hashed)
-	if strings.Contains(s, " ") {
+	if mayBeProvider(s) {
+		s = provider.ReplaceAllStringFunc(s, r.hashed)
+	}
+	if mayBeBearer(s) {
 		s = bearer.ReplaceAllStringFunc(s, func(m string) string {
 			p := bearer.FindStringSubmatch(m)
 			if !looksRandom(p[2], 3.0) {
@@ -77,27 +146,32 @@ func (r *redactor) text(s, key string) string {
 			return p[1] + " " + r.hashed(p[2])
 		})
 	}
-	if len(s) < 32 {
-		return s
-	}
-	if !signatureField(key) {
+	return r.words(s, key)
+}
+
+// words replaces what looks like a key by its length and its letters alone.
+func (r *redactor) words(s, key string) string {
+	if !signatureField(key) && longest(s, '+', '/') >= 64 {
 		s = blob.ReplaceAllStringFunc(s, func(m string) string {
-			if hexWord.MatchString(m) || !looksRandom(m, 4.6) {
+			if hexWord(m) || !looksRandom(m, 4.6) {
 				return m
 			}
 			return r.hashed(m)
 		})
 	}
+	if longest(s, '-', '_') < 32 {
+		return s
+	}
 	digests := digestField(key)
 	return word.ReplaceAllStringFunc(s, func(m string) string {
 		switch {
-		case typedID.MatchString(m), signatureField(key):
-			return m
-		case hexWord.MatchString(m):
-			if digests || strings.Contains(s, ":"+m) || strings.Contains(s, "redacted:"+m) {
+		case hexWord(m):
+			if signatureField(key) || digests || strings.Contains(s, ":"+m) || strings.Contains(s, "redacted:"+m) {
 				return m // b3:<hex>, sha256:<hex>, or our own replacement
 			}
 			return r.hashed(m)
+		case signatureField(key), typedID.MatchString(m):
+			return m
 		case looksRandom(m, 4.0):
 			return r.hashed(m)
 		}

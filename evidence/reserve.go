@@ -21,22 +21,37 @@ import (
 
 // secrets are what the log derives from its signing key.
 type secrets struct {
-	reservation, subjects []byte
+	reservation, subjects *keyed
 }
 
-func deriveSecrets(key ed25519.PrivateKey) (s secrets) {
-	s.reservation, s.subjects = make([]byte, 32), make([]byte, 32)
-	blake3.DeriveKey("aios.evidence 2026 reserved receipt ids", key.Seed(), s.reservation)
-	blake3.DeriveKey("aios.evidence 2026 subject keys", key.Seed(), s.subjects)
-	return s
-}
-
-// mac is a keyed BLAKE3 over fields that cannot run into each other.
-func mac(key []byte, fields ...string) []byte {
-	h, err := blake3.NewKeyed(key)
-	if err != nil {
-		panic(err) // the key has 32 bytes
+func deriveSecrets(key ed25519.PrivateKey) secrets {
+	return secrets{
+		reservation: derive("aios.evidence 2026 reserved receipt ids", key),
+		subjects:    derive("aios.evidence 2026 subject keys", key),
 	}
+}
+
+// keyed is BLAKE3 with a key. A hasher has 10 KB, and several are needed for each record,
+// so that they are used again.
+type keyed struct{ hashers sync.Pool }
+
+func derive(purpose string, from ed25519.PrivateKey) *keyed {
+	key := make([]byte, 32)
+	blake3.DeriveKey(purpose, from.Seed(), key)
+	return &keyed{sync.Pool{New: func() any {
+		h, err := blake3.NewKeyed(key)
+		if err != nil {
+			panic(err) // the key has 32 bytes
+		}
+		return h
+	}}}
+}
+
+// mac is the keyed hash of fields that cannot run into each other.
+func (k *keyed) mac(fields ...string) []byte {
+	h := k.hashers.Get().(*blake3.Hasher)
+	defer k.hashers.Put(h)
+	h.Reset()
 	var n [4]byte
 	for _, f := range fields {
 		binary.LittleEndian.PutUint32(n[:], uint32(len(f)))
@@ -85,7 +100,7 @@ func (l *Log) Reserve(at time.Time) string {
 }
 
 func (l *Log) tag(u ulid.ULID) []byte {
-	return mac(l.secrets.reservation, string(u[:len(u)-tagBytes]))[:tagBytes]
+	return l.secrets.reservation.mac(string(u[:len(u)-tagBytes]))[:tagBytes]
 }
 
 // gave reports whether the log has given the id: it is a reservation, or that

@@ -26,7 +26,7 @@ func (l *Log) KeyFor(subject string, isAI bool) SubjectKey {
 	if isAI {
 		ai = "ai"
 	}
-	return SubjectKey(keyPrefix + hex.EncodeToString(mac(l.secrets.subjects, subject, ai)[:16]))
+	return SubjectKey(keyPrefix + hex.EncodeToString(l.secrets.subjects.mac(subject, ai)[:16]))
 }
 
 // Subjects is what the identity catalogue says at the time of an append.

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -88,14 +89,13 @@ func (t *Tx) DeleteRecord(key string) { t.records[key] = nil }
 
 // read stores what r gives, ready to be named by a version.
 func (t *Tx) read(ctx context.Context, r io.Reader) (prepared, error) {
-	head := make([]byte, blob.MemoryLimit+1)
-	n, err := io.ReadFull(r, head)
-	switch {
-	case err == nil: // larger than what lives in memory
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return t.s.prepareBytes(ctx, head[:n])
-	default:
+	var head bytes.Buffer
+	n, err := head.ReadFrom(io.LimitReader(r, blob.MemoryLimit+1))
+	if err != nil {
 		return prepared{}, err
+	}
+	if n <= blob.MemoryLimit {
+		return t.s.prepareBytes(ctx, head.Bytes())
 	}
 	f, id, err := t.s.blobs.NewStaging()
 	if err != nil {
@@ -107,14 +107,14 @@ func (t *Tx) read(ctx context.Context, r io.Reader) (prepared, error) {
 	}
 	h := newHasher()
 	w := io.MultiWriter(f, h)
-	if _, err := w.Write(head); err != nil {
+	if _, err := w.Write(head.Bytes()); err != nil {
 		return prepared{}, err
 	}
 	rest, err := io.Copy(w, r)
 	if err != nil {
 		return prepared{}, err
 	}
-	return prepared{size: int64(len(head)) + rest, hash: h.sum(), staging: id}, nil
+	return prepared{size: n + rest, hash: h.sum(), staging: id}, nil
 }
 
 // WriteFile makes content the file's, making the file if it is not there. The bytes
