@@ -80,7 +80,8 @@ func (c *change) put(ctx context.Context, tx *objects.Tx) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range c.drafts {
+	for i := range c.drafts {
+		d := &c.drafts[i]
 		if err := c.log.Check(ctx, d); err != nil {
 			return fmt.Errorf("evidence %s: %w", d.Type, err) // nothing happens that would leave none
 		}

@@ -57,9 +57,13 @@ func (l *Log) Append(ctx context.Context, d ...Draft) ([]Receipt, error) {
 // Check returns the error with which Append would refuse the draft whatever
 // the other drafts and the log's health: what Draft.Check finds, a key of
 // another subject, a receipt id that the log has not given. As Append does, it
-// leaves the side record of a refusal.
-func (l *Log) Check(ctx context.Context, d Draft) error {
-	_, err := l.prepare(ctx, d)
+// leaves the side record of a refusal. The draft remembers what its payload
+// comes to: after Check that must not change.
+func (l *Log) Check(ctx context.Context, d *Draft) error {
+	p, err := l.prepare(ctx, *d)
+	if err == nil {
+		d.ready = p
+	}
 	return err
 }
 
@@ -128,6 +132,11 @@ func (l *Log) prepare(ctx context.Context, d Draft) (*prepared, error) {
 // prepare redacts and commits; its error wraps ErrRetentionClass or
 // ErrRedaction.
 func prepare(d Draft) (*prepared, error) {
+	if d.ready != nil {
+		p := *d.ready
+		p.Draft, p.Payload, p.ready = d, nil, nil
+		return &p, nil
+	}
 	p := &prepared{Draft: d}
 	plainPayload, err := normalise(d.Payload)
 	if err == nil {

@@ -43,4 +43,7 @@ type Draft struct {
 	// Payload is redacted, then committed to by a salted hash. It must be
 	// JSON-encodable; 64-bit integers should be given as strings.
 	Payload map[string]any
+
+	// ready is what Check made of the payload, so that Append need not do it again.
+	ready *prepared
 }

@@ -17,10 +17,17 @@ var (
 	userinfo = regexp.MustCompile(`(://[^/\s:@]*:)([^/\s@]+)@`)
 	jwkText  = regexp.MustCompile(`"kty"\s*:`)
 	jwkKey   = regexp.MustCompile(`"(d|p|q|dp|dq|qi|k)"\s*:`)
-	word     = regexp.MustCompile(`[A-Za-z0-9_\-]{32,}`)
-	blob     = regexp.MustCompile(`[A-Za-z0-9+/]{64,}={0,2}`)
-	typedID  = regexp.MustCompile(`^(evr|recpt|act|intent|plan|corr|polreq|poldec|apprq|appb|appr|ovrq|ovr|actrq|vrf|vrfi|sess|obj|ver|chunk|txn|tx|snap|agent|run|req|hnd|chk|idem|seg|tplan|polb|invbundle|idbundle|statbundle|reccritical|sigfloor|spcat|nscat|narrativebundle|vcap|subj)_([0-9A-HJKMNP-TV-Z]{26}|[0-9a-f]{16,64})$`)
 )
+
+// idKinds are the kinds of our identifiers, which stand before the underscore.
+var idKinds = map[string]bool{
+	"evr": true, "recpt": true, "act": true, "intent": true, "plan": true, "corr": true, "polreq": true, "poldec": true,
+	"apprq": true, "appb": true, "appr": true, "ovrq": true, "ovr": true, "actrq": true, "vrf": true, "vrfi": true,
+	"sess": true, "obj": true, "ver": true, "chunk": true, "txn": true, "tx": true, "snap": true, "agent": true, "run": true,
+	"req": true, "hnd": true, "chk": true, "idem": true, "seg": true, "tplan": true, "polb": true, "invbundle": true,
+	"idbundle": true, "statbundle": true, "reccritical": true, "sigfloor": true, "spcat": true, "nscat": true, "narrativebundle": true,
+	"vcap": true, "subj": true,
+}
 
 // jwkPrivate are the private members of a JSON Web Key (RFC 7518 §6).
 var jwkPrivate = map[string]bool{"d": true, "p": true, "q": true, "dp": true, "dq": true, "qi": true, "oth": true, "k": true}
@@ -77,19 +84,43 @@ func holdsAny(s string, words ...string) bool {
 	return false
 }
 
-// longest is the length of the longest run of letters, digits and the two others.
-func longest(s string, other1, other2 byte) int {
-	most, run := 0, 0
-	for i := range len(s) {
-		c := s[i]
-		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c == other1 || c == other2 {
-			run++
-			most = max(most, run)
-		} else {
-			run = 0
+// eachRun replaces the runs of at least so many letters, digits and the two others, each
+// with up to pad equals signs behind it.
+func eachRun(s string, other1, other2 byte, least, pad int, replace func(string) string) string {
+	var out []byte
+	done := 0
+	for i := 0; i < len(s); i++ {
+		j := i
+		for j < len(s) && (s[j]|0x20 >= 'a' && s[j]|0x20 <= 'z' || s[j] >= '0' && s[j] <= '9' || s[j] == other1 || s[j] == other2) {
+			j++
 		}
+		if j-i >= least {
+			for n := 0; n < pad && j < len(s) && s[j] == '='; n++ {
+				j++
+			}
+			if to := replace(s[i:j]); to != s[i:j] {
+				out, done = append(append(out, s[done:i]...), to...), j
+			}
+		}
+		i = max(i, j-1)
 	}
-	return most
+	if out == nil {
+		return s
+	}
+	return string(append(out, s[done:]...))
+}
+
+// typedID tells whether a word is an identifier of ours: the name of its kind, and a ULID
+// or hex digits.
+func typedID(s string) bool {
+	kind, id, ok := strings.Cut(s, "_")
+	if !ok || !idKinds[kind] {
+		return false
+	}
+	if len(id) == 26 && strings.Trim(id, "0123456789ABCDEFGHJKMNPQRSTVWXYZ") == "" {
+		return true
+	}
+	return len(id) >= 16 && len(id) <= 64 && strings.Trim(id, "0123456789abcdef") == ""
 }
 
 // hexWord tells whether a word is hex digits of one case.
@@ -151,28 +182,24 @@ func (r *redactor) text(s, key string) string {
 
 // words replaces what looks like a key by its length and its letters alone.
 func (r *redactor) words(s, key string) string {
-	if !signatureField(key) && longest(s, '+', '/') >= 64 {
-		s = blob.ReplaceAllStringFunc(s, func(m string) string {
-			if hexWord(m) || !looksRandom(m, 4.6) {
-				return m
-			}
-			return r.hashed(m)
-		})
-	}
-	if longest(s, '-', '_') < 32 {
+	if len(s) < 32 || signatureField(key) {
 		return s
 	}
+	s = eachRun(s, '+', '/', 64, 2, func(m string) string {
+		if hexWord(m) || !looksRandom(m, 4.6) {
+			return m
+		}
+		return r.hashed(m)
+	})
 	digests := digestField(key)
-	return word.ReplaceAllStringFunc(s, func(m string) string {
+	return eachRun(s, '-', '_', 32, 0, func(m string) string {
 		switch {
 		case hexWord(m):
-			if signatureField(key) || digests || strings.Contains(s, ":"+m) || strings.Contains(s, "redacted:"+m) {
+			if digests || strings.Contains(s, ":"+m) || strings.Contains(s, "redacted:"+m) {
 				return m // b3:<hex>, sha256:<hex>, or our own replacement
 			}
 			return r.hashed(m)
-		case signatureField(key), typedID.MatchString(m):
-			return m
-		case looksRandom(m, 4.0):
+		case !typedID(m) && looksRandom(m, 4.0):
 			return r.hashed(m)
 		}
 		return m

@@ -41,7 +41,7 @@ func TestEvidence15_LogSetFields(t *testing.T) {
 	for _, made := range []string{id("evr_", 7), other.Reserve(time.Now()), idPrefix + "7ZZZZZZZZZ0000000000000000"} {
 		d.ID = made
 		refusing(t, l, d, ErrIllegalAuthority)
-		if err := l.Check(context.Background(), d); !errors.Is(err, ErrIllegalAuthority) {
+		if err := l.Check(context.Background(), &d); !errors.Is(err, ErrIllegalAuthority) {
 			t.Errorf("check of %s: %v", made, err)
 		}
 	}

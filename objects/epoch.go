@@ -430,7 +430,7 @@ func (s *Store) evidenceID() string {
 }
 
 // checkEvidence tells why the log would refuse a draft.
-func (s *Store) checkEvidence(ctx context.Context, d evidence.Draft) error {
+func (s *Store) checkEvidence(ctx context.Context, d *evidence.Draft) error {
 	if s.o.Log == nil {
 		return d.Check()
 	}

@@ -22,7 +22,7 @@ import (
 type EvidenceSink interface {
 	Append(ctx context.Context, d ...evidence.Draft) ([]evidence.Receipt, error)
 	// Check gives the error with which Append would refuse a draft.
-	Check(ctx context.Context, d evidence.Draft) error
+	Check(ctx context.Context, d *evidence.Draft) error
 	// Reserve gives the id of a record that will be appended.
 	Reserve(at time.Time) string
 }

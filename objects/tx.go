@@ -258,8 +258,8 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 	}
 	// A draft that the log would refuse must not be committed: its change would be
 	// without evidence for ever.
-	for _, d := range t.emit {
-		if err := t.s.checkEvidence(ctx, d); err != nil {
+	for i := range t.emit {
+		if err := t.s.checkEvidence(ctx, &t.emit[i]); err != nil {
 			return CommitResult{}, errors.Join(fmt.Errorf("evidence of the transaction: %w", err), t.drop())
 		}
 	}
