@@ -18,7 +18,7 @@ func (m *machine) asks(ai, human Submitter, name, doc string) (run, hash string)
 	if err := m.rt.Submit(m.t.Context(), ai, name, []byte(doc)); err != nil {
 		m.t.Fatal(err)
 	}
-	for _, in := range m.rt.Inbox(human) {
+	for _, in := range m.waiting(human) {
 		if in.Name == name {
 			_, hash, _ := strings.Cut(m.read(human, in.ID, "approval"), "hash: ")
 			hash, _, _ = strings.Cut(hash, "\n")

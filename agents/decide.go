@@ -309,7 +309,7 @@ func (rt *Runtime) askApproval(c *change, a *Action) {
 		ttl = 300
 	}
 	q, err := approval.New(approval.Request{ActionID: a.ID, DecisionID: d.ID, RequestHash: a.RequestHash, BundleVersion: d.BundleVersion,
-		Proposer: s.ID, ProposerUID: c.r.By.UID, ProposerAI: s.IsAI, ProposerGroup: s.PrimaryGroup,
+		Proposer: s.ID, ProposerUID: c.r.By.UID, ProposerAI: s.IsAI, ProposerGroup: s.PrimaryGroup, Addressed: rt.addressees(c.r, a),
 		Classes: d.Approval.ApproverClasses, Strength: d.Approval.Strength, TTLSeconds: ttl}, d.HardDeny, c.now)
 	must(a.move(ApprovalPending, false))
 	if err != nil {

@@ -391,7 +391,7 @@ func TestActions30_GrantIsSpentOnce(t *testing.T) {
 	if err := m.rt.Submit(t.Context(), ai, "p.json", []byte(proposal)); err != nil {
 		t.Fatal(err)
 	}
-	in := m.rt.Inbox(bob)
+	in := m.waiting(bob)
 	_, hash, _ := strings.Cut(m.read(bob, in[0].ID, "approval"), "hash: ")
 	hash, _, _ = strings.Cut(hash, "\n")
 	if err := m.rt.Write(t.Context(), bob, in[0].ID, "approval", []byte("grant "+hash)); err != nil {

@@ -273,3 +273,8 @@ func (m *machine) read(by Submitter, name, file string) string {
 	}
 	return string(b)
 }
+
+// waiting lists the runs on which somebody may decide.
+func (m *machine) waiting(by Submitter) []RunInfo {
+	return m.rt.waiting(func(r *Run) bool { return m.rt.mayDecide(r, by) })
+}

@@ -21,7 +21,7 @@ func TestApproval(t *testing.T) {
 	if s := m.read(ai, "p.json", "state"); s != "APPROVAL_PENDING\n" {
 		t.Fatal(s)
 	}
-	in := m.rt.Inbox(bob)
+	in := m.waiting(bob)
 	if len(in) != 1 {
 		t.Fatalf("bob's inbox: %v", in)
 	}

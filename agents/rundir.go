@@ -57,8 +57,8 @@ func (rt *Runtime) Find(by Submitter, name string) (RunInfo, bool) {
 }
 
 // visible finds a run by its name, its place below .done/, or its id; own says
-// whether it is the caller's. Another's is visible to who may decide on it, and to
-// an administrator.
+// whether it is the caller's. Another's is visible to who may decide on it, to whom it
+// stands in an inbox, and to an administrator.
 func (rt *Runtime) visible(by Submitter, run string) (l *tracked, own bool) {
 	if strings.Contains(run, "/") {
 		for _, l := range rt.all() {
@@ -79,7 +79,7 @@ func (rt *Runtime) visible(by Submitter, run string) (l *tracked, own bool) {
 	switch {
 	case r.By.Subject.ID == by.Subject.ID:
 		return l, true
-	case by.Subject.Admin && !by.Subject.IsAI, rt.mayDecide(r, by):
+	case by.Subject.Admin && !by.Subject.IsAI, rt.mayDecide(r, by), rt.shown(r, by.Subject):
 		return l, false
 	}
 	for _, a := range r.Actions {
@@ -93,7 +93,7 @@ func (rt *Runtime) visible(by Submitter, run string) (l *tracked, own bool) {
 
 func (rt *Runtime) mayDecide(r *Run, by Submitter) bool {
 	for _, a := range r.Actions {
-		if a.State == ApprovalPending && a.Approval != nil && a.Approval.Eligible(by.Subject) == nil {
+		if a.waits() && a.Approval.Eligible(by.Subject) == nil {
 			return true
 		}
 	}
@@ -116,18 +116,6 @@ func (rt *Runtime) Runs(by Submitter) []RunInfo {
 		}
 	}
 	slices.SortFunc(out, func(a, b RunInfo) int { return strings.Compare(a.Name, b.Name) })
-	return out
-}
-
-// Inbox lists the runs that wait for the caller's decision, by id.
-func (rt *Runtime) Inbox(by Submitter) []RunInfo {
-	var out []RunInfo
-	for _, l := range rt.living() {
-		if r := l.now(); rt.mayDecide(r, by) {
-			out = append(out, info(r, r.Name))
-		}
-	}
-	slices.SortFunc(out, func(a, b RunInfo) int { return strings.Compare(a.ID, b.ID) })
 	return out
 }
 

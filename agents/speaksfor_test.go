@@ -62,7 +62,7 @@ func TestEvidence18_NobodySpeaksForAnother(t *testing.T) {
 	if err := m.rt.Submit(t.Context(), asked, "p", []byte(`write "p" to /aios/groups/family/shared/p.md`)); err != nil {
 		t.Fatal(err)
 	}
-	in := m.rt.Inbox(alice)
+	in := m.waiting(alice)
 	if len(in) != 1 {
 		t.Fatalf("alice's inbox: %v", in)
 	}

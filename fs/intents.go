@@ -19,9 +19,12 @@ type Intents interface {
 	Runs(c Caller) []RunInfo
 	// Find gives the live run of the caller with a name.
 	Find(c Caller, name string) (RunInfo, bool)
-	// Inbox lists the runs that wait for the caller's word, his own or another's; each
-	// is named by its ID.
+	// Inbox lists the runs that wait for the caller by name, his own or another's, newest
+	// first; each is named by its ID.
 	Inbox(c Caller) []RunInfo
+	// GroupInbox lists so what waits for somebody of a group, as far as the caller may see
+	// it.
+	GroupInbox(c Caller, group string) []RunInfo
 	// Done lists the finished runs that were moved away, as YYYY/MM/DD/NAME.
 	Done(c Caller) []string
 	// List lists what lies in a directory of NAME.d; dir is "" for NAME.d

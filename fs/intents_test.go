@@ -308,3 +308,5 @@ func TestWaitIsInterruptible(t *testing.T) {
 }
 
 func (m *memIntents) Inbox(Caller) []RunInfo { return nil }
+
+func (m *memIntents) GroupInbox(Caller, string) []RunInfo { return nil }

@@ -105,15 +105,14 @@ func (t *tree) layoutNode(p place) (vnode, error) {
 		return &textFile{node: node{key: p.path, perm: 0o400}, text: t.health}, nil
 	case p.level == levelReserved && p.reserved.Key == "GRP_EVIDENCE":
 		d := t.evidenceDir(p.path, 3, p.group)
-		d.perm, d.gid = 0o550, t.gidOf(p.group)
-		if p.group == localGroup {
-			d.perm = 0o555
-		}
+		t.members(d, p.group)
 		return d, nil
+	case p.level == levelReserved && p.reserved.Key == "GRP_INBOX":
+		return t.groupInbox(p), nil
 	case p.level == levelReserved && p.reserved.Key == "USR_OUTBOX":
-		return &treeDir{node: node{key: p.path, perm: 0o555}, all: func(c *call) ([]vent, error) { return t.outbox(c, p) }}, nil
+		return t.outbox(p), nil
 	case p.level == levelReserved && p.reserved.Key == "USR_INBOX":
-		return &treeDir{node: node{key: p.path, perm: 0o555}, all: func(c *call) ([]vent, error) { return t.inbox(c, p) }}, nil
+		return t.inbox(p), nil
 	case p.level == levelReserved && p.reserved.Virtual:
 		return &treeDir{node: node{key: p.path, perm: 0o555}}, nil
 	}
@@ -148,31 +147,6 @@ func (t *tree) layoutList(c *call, p place) []vent {
 		}
 	}
 	return es
-}
-
-// inbox shows what waits for a user's word as links to the drop box, to that user
-// only; anybody else finds it empty (filesystem.md §12).
-func (t *tree) inbox(c *call, p place) ([]vent, error) {
-	if t.o.Intents == nil || c.Subject.Home() != "groups/"+p.group+"/users/"+p.user {
-		return nil, nil
-	}
-	var es []vent
-	for _, r := range t.o.Intents.Inbox(c.Caller) {
-		es = append(es, vent{r.ID, newLink(p.path+"/"+r.ID, upTo(5)+"intents/"+r.ID+".d", r.Accepted, nil)})
-	}
-	return es, nil
-}
-
-// outbox shows a user's intents as links to the drop box, to that user only.
-func (t *tree) outbox(c *call, p place) ([]vent, error) {
-	if t.o.Intents == nil || c.Subject.Home() != "groups/"+p.group+"/users/"+p.user {
-		return nil, nil
-	}
-	var es []vent
-	for _, r := range t.o.Intents.Runs(c.Caller) {
-		es = append(es, vent{r.Name, newLink(p.path+"/"+r.Name, upTo(5)+"intents/"+r.Name, r.Accepted, nil)})
-	}
-	return es, nil
 }
 
 // health is system/runtime/health.json.

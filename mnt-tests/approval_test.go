@@ -25,10 +25,10 @@ func (p *people) asking(uid int, name, doc string) (hash string) {
 	return found[1]
 }
 
-// give writes a word to what waits in somebody's inbox.
+// give writes a word to each that waits in somebody's inbox or his group's.
 func (p *people) give(uid int, word string) error {
 	p.t.Helper()
-	_, err := p.as(uid, "for f in $M/self/inbox/*/approval; do echo '"+word+"' > $f || exit 1; done")
+	_, err := p.as(uid, "runs=$(cd $M/self/ && ls -A inbox ../../inbox | grep ^run_ | sort -u); [ -n \"$runs\" ] || exit 1; for r in $runs; do echo '"+word+"' > $M/intents/$r.d/approval || exit 1; done")
 	return err
 }
 

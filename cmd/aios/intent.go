@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"text/tabwriter"
@@ -236,6 +237,39 @@ func intentShow() *cobra.Command {
 		}}
 }
 
+// waiting lists what waits for the caller by name, and what others of his group ask any
+// of its members.
+func waiting(t tree) ([]summary, error) {
+	list, err := runsIn(t, t.path("self", "inbox"))
+	if err != nil {
+		return nil, err
+	}
+	home, err := os.Readlink(t.path("self"))
+	if err != nil {
+		return nil, reach(err)
+	}
+	at := strings.Split(home, "/")
+	if len(at) != 4 || at[2] != "users" {
+		return list, nil // an agent is asked nothing
+	}
+	all, err := runsIn(t, t.path("groups", at[1], "inbox"))
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range all {
+		if !s.proposedBy(t, at[1]+":"+at[3]) && !slices.ContainsFunc(list, func(x summary) bool { return x.Name == s.Name }) {
+			list = append(list, s)
+		}
+	}
+	sort.SliceStable(list, func(i, j int) bool { return list[i].Since.Before(list[j].Since) })
+	return list, nil
+}
+
+// proposedBy says whether what waits for an approval was asked for by a subject.
+func (s summary) proposedBy(t tree, subject string) bool {
+	return strings.HasPrefix(run{t, s.Name, s.Dir}.read("approval"), subject+" asks for ")
+}
+
 func inboxCommand() *cobra.Command {
 	return &cobra.Command{Use: "inbox", Short: "What waits for me", Args: usageArgs(cobra.NoArgs),
 		RunE: func(c *cobra.Command, _ []string) error {
@@ -243,7 +277,7 @@ func inboxCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list, err := runsIn(t, t.path("self", "inbox"))
+			list, err := waiting(t)
 			if err != nil {
 				return err
 			}

@@ -182,7 +182,16 @@ func (s intentSide) Find(c mountfs.Caller, name string) (mountfs.RunInfo, bool) 
 
 // Inbox lists what waits for the caller, by run id.
 func (s intentSide) Inbox(c mountfs.Caller) []mountfs.RunInfo {
-	list := runInfos(s.rt.Inbox(s.submitter(c)))
+	return byID(s.rt.Inbox(s.submitter(c)))
+}
+
+// GroupInbox lists what waits for a group, by run id.
+func (s intentSide) GroupInbox(c mountfs.Caller, group string) []mountfs.RunInfo {
+	return byID(s.rt.GroupInbox(s.submitter(c), group))
+}
+
+func byID(in []agents.RunInfo) []mountfs.RunInfo {
+	list := runInfos(in)
 	for i := range list {
 		list[i].Name = list[i].ID
 	}

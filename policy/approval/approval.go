@@ -86,6 +86,7 @@ type Request struct {
 	ProposerUID   uint32    `json:"proposing_uid"`
 	ProposerAI    bool      `json:"proposing_is_ai"`
 	ProposerGroup string    `json:"proposing_group"`
+	Addressed     []string  `json:"addressed_user_ids,omitempty"` // in whose own places it works; empty asks the group
 	Classes       []string  `json:"approver_subject_filter"`
 	Strength      string    `json:"strength"` // WEAK, STRONG, DUAL
 	TTLSeconds    int       `json:"ttl_seconds"`
@@ -172,6 +173,8 @@ func (r *Request) Eligible(s identity.Subject) error {
 		return ErrSelfApproval
 	case !s.Admin && !slices.Contains(s.Memberships, r.ProposerGroup):
 		return fmt.Errorf("%w: it is another group's", ErrNotEligible)
+	case len(r.Addressed) > 0 && !s.Admin && !slices.Contains(r.Addressed, s.ID):
+		return fmt.Errorf("%w: it is about another's own place", ErrNotEligible)
 	}
 	for _, c := range r.Classes {
 		if c == "human" || c == "system_admin" && s.Admin {
