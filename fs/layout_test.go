@@ -106,7 +106,7 @@ func (r *rig) wait(fn func() bool) {
 	r.t.Helper()
 	for end := time.Now().Add(time.Minute); !fn(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
-			r.t.Fatal("it did not happen within 5 s")
+			r.t.Fatal("it did not happen within a minute")
 		}
 	}
 }
