@@ -11,9 +11,9 @@ import (
 // cacheKey writes down everything in a request that a decision depends on, each part with
 // its length, so that no two requests share a key. It does what the snapshot's digest does
 // in a thirtieth of the time; a field that is added to a request must be added here, which
-// a test that changes every field in turn sees to.
-func (r *Request) cacheKey() (string, error) {
-	k := keyWriter{make([]byte, 0, 512)}
+// a test that changes every field in turn sees to. The key is appended to b.
+func (r *Request) cacheKey(b []byte) ([]byte, error) {
+	k := keyWriter{b}
 	k.text(r.RequestHash, r.Action, r.Environment, r.DryRun, r.SandboxProfile, r.Weekday)
 	k.number(uint64(r.Class), uint64(r.HourUTC))
 	k.risk(r.Claimed)
@@ -35,7 +35,7 @@ func (r *Request) cacheKey() (string, error) {
 		for _, name := range slices.Sorted(maps.Keys(t.Fields)) {
 			k.text(name)
 			if err := k.any(t.Fields[name]); err != nil {
-				return "", err
+				return nil, err
 			}
 		}
 	}
@@ -45,7 +45,7 @@ func (r *Request) cacheKey() (string, error) {
 		k.text(o.ID, o.PrivacyClass, o.NewClass, o.Kind, o.LifecycleState, o.CreatedBy)
 		k.list(o.Tags)
 	}
-	return string(k.b), nil
+	return k.b, nil
 }
 
 type keyWriter struct{ b []byte }

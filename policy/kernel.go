@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,8 +57,7 @@ type Kernel struct {
 	hard   *hardStage
 	mu     sync.Mutex
 	cache  map[string]*cached
-	given  map[string]*Explanation // the last maxExplain decisions, by id
-	order  []string                // their ids; next is the oldest once all places are taken
+	given  []Explanation // the last maxExplain decisions; next is the oldest once all places are taken
 	next   int
 	rates  rates
 	since  time.Time
@@ -83,7 +83,7 @@ func New(o Options) (*Kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Kernel{o: o, hard: hard, cache: map[string]*cached{}, given: map[string]*Explanation{}, tally: map[Tally]uint64{}, since: o.Now()}
+	k := &Kernel{o: o, hard: hard, cache: map[string]*cached{}, tally: map[Tally]uint64{}, since: o.Now()}
 	if o.Bundle != nil {
 		if err := k.Load(o.Bundle); err != nil {
 			return nil, err
@@ -150,7 +150,8 @@ func (k *Kernel) evaluate(ctx context.Context, r Request, simulate bool) (d Deci
 		k.counts[d.Outcome].Add(1)
 		k.remember(&d, &r)
 	}()
-	key, err := r.cacheKey()
+	var room [512]byte
+	key, err := r.cacheKey(room[:0])
 	if err != nil {
 		d.ReasonCode, d.ReasonMessage = EngineInternal, "the request cannot be digested"
 		return d
@@ -334,10 +335,10 @@ func mismatch(claimed, effective Risk) []string {
 	return list
 }
 
-func (k *Kernel) cached(key string, set *ruleSet, now time.Time) (Decision, bool) {
+func (k *Kernel) cached(key []byte, set *ruleSet, now time.Time) (Decision, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	c := k.cache[key]
+	c := k.cache[string(key)]
 	if c == nil || c.rules != set || now.After(c.until) {
 		k.misses++
 		return Decision{}, false
@@ -346,7 +347,7 @@ func (k *Kernel) cached(key string, set *ruleSet, now time.Time) (Decision, bool
 	return c.d, true
 }
 
-func (k *Kernel) keep(key string, set *ruleSet, d Decision, now time.Time) {
+func (k *Kernel) keep(key []byte, set *ruleSet, d Decision, now time.Time) {
 	ttl := time.Duration(max(d.Constraints.TTLSeconds, 1)) * time.Second
 	if d.Outcome != Allow {
 		ttl = time.Second * defaultTTL
@@ -356,7 +357,7 @@ func (k *Kernel) keep(key string, set *ruleSet, d Decision, now time.Time) {
 	if len(k.cache) >= maxCache {
 		k.cache = map[string]*cached{}
 	}
-	k.cache[key] = &cached{set, d, now.Add(ttl)}
+	k.cache[string(key)] = &cached{set, d, now.Add(ttl)}
 }
 
 // Explanation tells how a decision came about (S2.3 ExplainDecision).
@@ -377,25 +378,25 @@ func (k *Kernel) remember(d *Decision, r *Request) {
 		t.HardDeny = d.RuleID
 	}
 	k.tally[t]++
-	if len(k.order) < maxExplain {
-		k.order = append(k.order, d.ID)
+	e := Explanation{Decision: *d, Action: r.Action, Subject: r.Subject.ID, Path: r.Target.Path}
+	if len(k.given) < maxExplain {
+		k.given = append(k.given, e)
 	} else {
-		delete(k.given, k.order[k.next])
-		k.order[k.next] = d.ID
+		k.given[k.next] = e
 		k.next = (k.next + 1) % maxExplain
 	}
-	k.given[d.ID] = &Explanation{Decision: *d, Action: r.Action, Subject: r.Subject.ID, Path: r.Target.Path}
 }
 
 // Explain tells how one of the last decisions came about.
 func (k *Kernel) Explain(id string) (Explanation, bool) {
 	k.mu.Lock()
-	kept, ok := k.given[id]
-	k.mu.Unlock()
-	if !ok {
+	i := slices.IndexFunc(k.given, func(e Explanation) bool { return e.Decision.ID == id })
+	if i < 0 {
+		k.mu.Unlock()
 		return Explanation{}, false
 	}
-	e := *kept
+	e := k.given[i]
+	k.mu.Unlock()
 	e.RuleChain = append(e.RuleChain, "hard denies")
 	e.Narrative = fmt.Sprintf("%s asked for %s: %s (%s).", e.Subject, e.Action, e.Decision.Outcome, e.Decision.ReasonMessage)
 	if !e.Decision.HardDeny {

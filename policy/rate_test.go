@@ -78,11 +78,11 @@ func TestRememberedAnswersEndWithTheirRevision(t *testing.T) {
 	// The same person by another catalogue: what was remembered is not even looked at.
 	key := func(s identity.Subject) string {
 		r := Request{Action: "x.do", Class: Mutate, Subject: s, Target: home}
-		c, err := r.cacheKey()
+		c, err := r.cacheKey(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return c
+		return string(c)
 	}
 	other := human
 	other.CatalogVersion = "idbundle_other"
