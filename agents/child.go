@@ -64,6 +64,61 @@ func admit(a adapter.Adapter, m adapter.Manifest) error {
 	return nil
 }
 
+// inChild gives how an action is carried out in another process; nil where it is in this one.
+func inChild(a *Action, m adapter.Manifest) func(context.Context, task) (adapter.Output, error) {
+	switch adapter.Dispatch(a.Dispatch) {
+	case adapter.Subprocess:
+		return hosted
+	case adapter.Isolated:
+		return func(ctx context.Context, t task) (adapter.Output, error) { return isolated(ctx, t, m.Sandbox) }
+	}
+	return nil
+}
+
+// isolated carries out a task in a confined child that runs as the submitter.
+func isolated(ctx context.Context, t task, box *adapter.Sandbox) (adapter.Output, error) {
+	if box == nil {
+		return adapter.Output{}, adapter.Fail(noBackend, "the adapter %s says nothing of a sandbox, and this action has to be carried out in one", t.Adapter)
+	}
+	in, err := json.Marshal(t)
+	if err != nil {
+		return adapter.Output{}, fmt.Errorf("encode the task: %w", err)
+	}
+	p := confine.Profile{ID: "prof_" + t.Adapter, HostProcesses: box.HostProcesses, Input: in, Limits: confine.Limits{Output: maxAnswer}}
+	if os.Geteuid() == 0 {
+		p.SetUser, p.UID, p.GID, p.Groups = true, t.Request.UID, t.Request.GID, t.Request.Groups
+	}
+	res, err := confine.RunAs(ctx, p, confine.Self, []string{hostName})
+	switch {
+	case ctx.Err() != nil:
+		return adapter.Output{}, ctx.Err()
+	case errors.Is(err, confine.ErrBackend):
+		return adapter.Output{}, &adapter.Error{Code: noBackend, Err: err}
+	case errors.Is(err, confine.ErrApply):
+		return adapter.Output{}, &adapter.Error{Code: sandboxFailed, Err: err}
+	case err != nil:
+		return adapter.Output{}, err
+	case res.ExitCode != 0:
+		err = fmt.Errorf("exit status %d", res.ExitCode)
+	}
+	return t.answered(bytes.NewReader(res.Stdout), err, string(res.Stderr))
+}
+
+// answered reads what a child said; err is how it ended.
+func (t task) answered(out io.Reader, err error, said string) (adapter.Output, error) {
+	var x answer
+	decoded := json.NewDecoder(out).Decode(&x)
+	switch {
+	case err != nil || decoded != nil:
+		return adapter.Output{}, &adapter.Error{Code: crashed, Retryable: true, Err: fmt.Errorf("the process of adapter %s ended without an answer: %w: %s", t.Adapter, errors.Join(err, decoded), firstLine(said))}
+	case x.Code != "":
+		return x.Output, &adapter.Error{Code: x.Code, Retryable: x.Retryable, Err: errors.New(x.Failed)}
+	case x.Failed != "":
+		return x.Output, errors.New(x.Failed)
+	}
+	return x.Output, nil
+}
+
 // hosted carries out a task in a process of its own, with nothing of this one: no
 // environment, no open file but the task and the answer. It ends with its time, and with
 // the daemon.
@@ -84,20 +139,12 @@ func hosted(ctx context.Context, t task) (adapter.Output, error) {
 	if err := cmd.Start(); err != nil {
 		return adapter.Output{}, fmt.Errorf("start a process for adapter %s: %w", t.Adapter, err)
 	}
-	var x answer
-	decoded := json.NewDecoder(io.LimitReader(out, maxAnswer)).Decode(&x)
-	err = cmd.Wait()
-	switch {
-	case ctx.Err() != nil:
+	b, readErr := io.ReadAll(io.LimitReader(out, maxAnswer))
+	err = errors.Join(cmd.Wait(), readErr)
+	if ctx.Err() != nil {
 		return adapter.Output{}, ctx.Err()
-	case err != nil || decoded != nil:
-		return adapter.Output{}, &adapter.Error{Code: crashed, Retryable: true, Err: fmt.Errorf("the process of adapter %s ended without an answer: %w: %s", t.Adapter, errors.Join(err, decoded), firstLine(said.String()))}
-	case x.Code != "":
-		return x.Output, &adapter.Error{Code: x.Code, Retryable: x.Retryable, Err: errors.New(x.Failed)}
-	case x.Failed != "":
-		return x.Output, errors.New(x.Failed)
 	}
-	return x.Output, nil
+	return t.answered(bytes.NewReader(b), err, said.String())
 }
 
 func firstLine(s string) string {

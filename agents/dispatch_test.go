@@ -3,8 +3,11 @@ package agents
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -20,7 +23,7 @@ type placed struct {
 }
 
 func (p placed) Manifest() adapter.Manifest {
-	return adapter.Manifest{ID: "placed", Version: "1", Stability: p.stability, Dispatch: p.dispatch, Kinds: []adapter.Kind{
+	return adapter.Manifest{ID: "placed", Version: "1", Stability: p.stability, Dispatch: p.dispatch, Sandbox: &adapter.Sandbox{HostProcesses: true}, Kinds: []adapter.Kind{
 		{Action: "process.list", Class: policy.Read, Rollback: adapter.RollbackNone, Risk: policy.Risk{Privileged: p.privileged}, Timeout: time.Minute}}}
 }
 
@@ -33,7 +36,39 @@ func (placed) Execute(_ context.Context, r adapter.Request) (adapter.Output, err
 	if strings.Contains(r.Step.ID, "crash") {
 		os.Exit(3)
 	}
+	if strings.Contains(r.Step.ID, "escape") {
+		return adapter.Output{Data: escape(r)}, nil
+	}
 	return adapter.Output{Data: map[string]any{"pid": os.Getpid(), "parent": os.Getppid(), "environment": len(os.Environ())}}, nil
+}
+
+// escaped is the name of a file that must not come to be.
+func escaped(daemon int) string { return fmt.Sprintf("aios-escaped-%d", daemon) }
+
+// escape tries what a confined child must not be able to do, and gives what it could.
+func escape(r adapter.Request) map[string]any {
+	could := map[string]any{"uid": os.Geteuid()}
+	try := func(what string, f func() error) {
+		if err := f(); err == nil {
+			could[what] = true
+		}
+	}
+	try("signal the daemon", func() error { return syscall.Kill(r.Daemon, 0) })
+	try("signal init", func() error { return syscall.Kill(1, 0) })
+	try("read the shadow file", func() error { _, err := os.ReadFile("/etc/shadow"); return err })
+	try("read the host's files", func() error { _, err := os.ReadDir("/var"); return err })
+	try("write", func() error { return os.WriteFile("/var/tmp/"+escaped(r.Daemon), nil, 0o600) })
+	try("keep what it writes to /tmp", func() error { return os.WriteFile("/tmp/"+escaped(r.Daemon), nil, 0o600) })
+	try("become root", func() error { return syscall.Setuid(0) })
+	try("make a namespace, in which it could mount", func() error { return syscall.Unshare(syscall.CLONE_NEWNS) })
+	try("reach the network", func() error {
+		c, err := net.Dial("tcp", "127.0.0.1:"+strings.TrimPrefix(r.Step.Target["name"].(string), "port"))
+		if err == nil {
+			c.Close()
+		}
+		return err
+	})
+	return could
 }
 
 func (placed) Rollback(context.Context, adapter.Request, map[string]any) error { return nil }
@@ -54,8 +89,8 @@ func TestActions35_WhereActionsRun(t *testing.T) {
 	}{
 		{"a simulation", placed{adapter.Stable, adapter.InProcess, false}, aliceUID, "SIMULATE", "DRY_RUN", false},
 		{"an AI's simulation", placed{adapter.Experimental, adapter.Subprocess, false}, agentUID, "SIMULATE", "DRY_RUN", false},
-		{"an AI", placed{adapter.Stable, adapter.InProcess, false}, agentUID, "LIVE", "ISOLATED_SANDBOX", false},
-		{"a privileged human", placed{adapter.Stable, adapter.InProcess, true}, aliceUID, "LIVE", "ISOLATED_SANDBOX", false},
+		{"an AI", placed{adapter.Stable, adapter.InProcess, false}, agentUID, "LIVE", "ISOLATED_SANDBOX", true},
+		{"a privileged human", placed{adapter.Stable, adapter.InProcess, true}, aliceUID, "LIVE", "ISOLATED_SANDBOX", true},
 		{"a human and a reader that is stable", placed{adapter.Stable, adapter.InProcess, false}, aliceUID, "LIVE", "IN_PROCESS_RPC", false},
 		{"one that wants a process", placed{adapter.Stable, adapter.Subprocess, false}, aliceUID, "LIVE", "SUBPROCESS_FORK", true},
 		{"an experimental one", placed{adapter.Experimental, adapter.InProcess, false}, aliceUID, "LIVE", "SUBPROCESS_FORK", true},
@@ -98,6 +133,66 @@ func TestActions35_WhereActionsRun(t *testing.T) {
 		}
 	}
 	t.Log("proves: actions-35")
+}
+
+// What an AI has had approved is carried out by a child that runs as the AI's user and can
+// do nothing but what the adapter's sandbox names, because the kernel says so; where there
+// is no such sandbox it is not carried out at all.
+func TestWhatAnAIHasDoneIsConfined(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t)
+	m.stop()
+	m.extra = []adapter.Adapter{placed{adapter.Stable, adapter.InProcess, false}}
+	m.start()
+	by := m.who(agentUID)
+	doc := fmt.Sprintf(`{"schema":"aios.intent.v1alpha1","reason":"look","mode":"LIVE","actions":[{"id":"escape","action":"process.list","target":{"name":"port%s"}}]}`, port)
+	if s := m.drop(by, "e.json", doc); s != "SUCCEEDED" {
+		t.Fatalf("%s: %s", s, m.read(by, "e.json", "error.json"))
+	}
+	data := m.rt.named(by.Subject.ID, "e.json").now().Actions[0].Output.Data
+	want := float64(agentUID)
+	if os.Geteuid() != 0 {
+		want = float64(os.Geteuid())
+	}
+	if data["uid"] != want {
+		t.Errorf("it ran as %v, want %v", data["uid"], want)
+	}
+	delete(data, "uid")
+	delete(data, "keep what it writes to /tmp") // it has one of its own: looked for below
+	if os.Geteuid() != 0 {
+		delete(data, "signal the daemon") // which runs as the same user
+	}
+	if len(data) != 0 {
+		t.Errorf("the child could: %v", data)
+	}
+	for _, dir := range []string{"/var/tmp", "/tmp"} {
+		if f := filepath.Join(dir, escaped(os.Getpid())); os.Remove(f) == nil {
+			t.Errorf("it wrote %s", f)
+		}
+	}
+	m.stop()
+	m.extra = []adapter.Adapter{unconfined{placed{adapter.Stable, adapter.InProcess, false}}}
+	m.start()
+	if s, e := m.drop(by, "u.json", doc), m.read(by, "u.json", "error.json"); s != "FAILED" || !strings.Contains(e, noBackend) {
+		t.Errorf("without a sandbox: %s %s", s, e)
+	}
+}
+
+// unconfined says nothing of a sandbox.
+type unconfined struct{ placed }
+
+func (u unconfined) Manifest() adapter.Manifest {
+	m := u.placed.Manifest()
+	m.Sandbox = nil
+	return m
 }
 
 // A manifest that says what nobody knows is not loaded; what is retired serves nothing.

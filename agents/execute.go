@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -72,7 +73,7 @@ func (r *Run) group(n int) []*Action {
 
 // adapterRequest is all that an adapter gets to know.
 func (rt *Runtime) adapterRequest(r *Run, a *Action) adapter.Request {
-	q := adapter.Request{ActionID: a.ID, Step: a.Step, Subject: r.By.Subject, UID: r.By.UID, GID: r.By.GID, Groups: slices.Clone(r.By.Groups)}
+	q := adapter.Request{ActionID: a.ID, Step: a.Step, Subject: r.By.Subject, UID: r.By.UID, GID: r.By.GID, Groups: slices.Clone(r.By.Groups), Daemon: os.Getpid()}
 	cat := rt.d.Identity.Catalog()
 	for _, id := range r.By.Subject.Memberships {
 		if g, ok := cat.Group(id); ok && g.GID != 0 {
@@ -95,8 +96,12 @@ func (rt *Runtime) enforcement(a *Action) string {
 	if _, ok := rt.kinds[a.Step.Action].adapter.(adapter.Preparer); ok {
 		return "CONFINED_CHILD"
 	}
-	if a.Dispatch == string(adapter.Subprocess) {
+	_, runs := rt.kinds[a.Step.Action].adapter.(adapter.Executor)
+	switch {
+	case runs && a.Dispatch == string(adapter.Subprocess):
 		return "CHILD"
+	case runs && a.Dispatch == string(adapter.Isolated):
+		return "CONFINED_CHILD"
 	}
 	return "IN_PROCESS"
 }
@@ -272,10 +277,11 @@ func (rt *Runtime) run(ctx context.Context, r *Run, a *Action) (out adapter.Outp
 	if !ok {
 		return out, adapter.Fail("ADAPTER_NOT_DISPATCHABLE", "the adapter of %s cannot execute", a.Step.Action)
 	}
-	if a.Dispatch == string(adapter.Subprocess) {
-		return hosted(ctx, task{Adapter: x.Manifest().ID, Request: rt.adapterRequest(r, a)})
+	t := task{Adapter: x.Manifest().ID, Request: rt.adapterRequest(r, a)}
+	if child := inChild(a, x.Manifest()); child != nil {
+		return child(ctx, t)
 	}
-	return x.Execute(ctx, rt.adapterRequest(r, a))
+	return x.Execute(ctx, t.Request)
 }
 
 func executionFailure(err error) *Failure {

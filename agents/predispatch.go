@@ -16,6 +16,7 @@ const (
 	bindingVoided  = "BINDING_VOIDED_ACTION_REVISED"
 	bindingExpired = "BINDING_EXPIRED"
 	sandboxFailed  = "SANDBOX_APPLICATION_FAILED"
+	noBackend      = "REQUIRED_BACKEND_UNAVAILABLE"
 	notQueued      = "LIFECYCLE_ILLEGAL_TRANSITION"
 )
 

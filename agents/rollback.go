@@ -22,10 +22,13 @@ func (rt *Runtime) rollBack(l *tracked) error {
 	if k.kind.Rollback != adapter.RollbackTransaction {
 		x, ok := k.adapter.(adapter.Executor)
 		err := errors.New("the adapter has no rollback")
-		if ok && last.Dispatch == string(adapter.Subprocess) {
-			_, err = hosted(rt.ctx, task{Adapter: x.Manifest().ID, Request: rt.adapterRequest(r, last), Back: true, Handle: last.Output.Rollback})
-		} else if ok {
-			err = x.Rollback(rt.ctx, rt.adapterRequest(r, last), last.Output.Rollback)
+		if ok {
+			t := task{Adapter: x.Manifest().ID, Request: rt.adapterRequest(r, last), Back: true, Handle: last.Output.Rollback}
+			if child := inChild(last, x.Manifest()); child != nil {
+				_, err = child(rt.ctx, t)
+			} else {
+				err = x.Rollback(rt.ctx, t.Request, t.Handle)
+			}
 		}
 		if err != nil {
 			rt.health.rollbackFailed(k, rt.d.Now())

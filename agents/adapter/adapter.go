@@ -49,6 +49,16 @@ type Manifest struct {
 	Stability   Stability
 	Dispatch    Dispatch // the one that it would like best; it may get a stricter one
 	Kinds       []Kind
+	// Sandbox is what a confined child of the adapter is let to do. Without one the adapter
+	// is not carried out where it must be confined.
+	Sandbox *Sandbox
+}
+
+// Sandbox is what a confined child may do besides computing: nothing, but for what is
+// named. It runs as the submitter, without a capability.
+type Sandbox struct {
+	// HostProcesses lets it look at the machine's processes and signal the submitter's.
+	HostProcesses bool
 }
 
 // Request is an action that is about to happen. It carries no approval, no policy
@@ -61,6 +71,8 @@ type Request struct {
 	// groups that the identity catalogue maps for his memberships.
 	UID, GID uint32
 	Groups   []uint32
+	// Daemon is the process of the daemon, in which the adapter need not be.
+	Daemon int
 }
 
 // Admin says whether owner and mode do not bind the submitter. An AI is never one.

@@ -37,7 +37,7 @@ const timeout = 10 * time.Second // of one look or one signal
 
 // Manifest declares the two kinds.
 func (Adapter) Manifest() adapter.Manifest {
-	return adapter.Manifest{ID: "process", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Kinds: []adapter.Kind{
+	return adapter.Manifest{ID: "process", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Sandbox: &adapter.Sandbox{HostProcesses: true}, Kinds: []adapter.Kind{
 		{Action: "process.list", Class: policy.Read, Rollback: adapter.RollbackNone, Timeout: timeout},
 		{Action: "process.signal", Class: policy.Mutate, Rollback: adapter.RollbackNone, Risk: policy.Risk{Destructive: true}, Timeout: timeout},
 	}}
@@ -97,7 +97,7 @@ func (Adapter) Rollback(context.Context, adapter.Request, map[string]any) error 
 
 // permitted refuses what nobody may signal, and others' processes.
 func permitted(r adapter.Request, pid int) error {
-	if pid <= 1 || pid == os.Getpid() {
+	if pid <= 1 || pid == os.Getpid() || pid == r.Daemon {
 		return adapter.Fail("process.Protected", "process %d is not signalled by anybody here", pid)
 	}
 	if kernelThread(pid) {

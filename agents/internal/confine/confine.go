@@ -36,13 +36,22 @@ type Profile struct {
 	SetUser  bool
 	UID, GID uint32
 	Groups   []uint32
+	// HostProcesses lets the program see the host's processes and signal those of its own
+	// uid: it gets no pid namespace.
+	HostProcesses bool
 	// Dir is the working directory; it must lie in Read or Write.
 	Dir string
 	// Env is the whole environment, `KEY=value`; nothing is inherited.
 	Env []string
+	// Input is the program's standard input.
+	Input []byte
 	// Limits bound the program and everything it starts.
 	Limits Limits
 }
+
+// Self as the program of Run is the running binary; argv[0] is then the name that it
+// finds itself called by.
+const Self = "/proc/self/exe"
 
 // Limits are the resource bounds of a profile; a zero field takes the default, which
 // is the floor that policy.md §15 proposes for adapters.

@@ -33,7 +33,8 @@ var network = []string{"/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc
 
 // restrictPaths lets the thread see the profile's paths and those every program
 // needs, and nothing else of the host's files.
-func restrictPaths(p Profile) (int, error) {
+func restrictPaths(o order) (int, error) {
+	p := o.Profile
 	abi, err := landlockABI()
 	if err != nil {
 		return 0, err
@@ -44,6 +45,9 @@ func restrictPaths(p Profile) (int, error) {
 	config := landlock.V3
 	if abi >= 6 {
 		config = landlock.V6 // abstract Unix sockets and signals stay inside too
+		if p.HostProcesses {
+			config = landlock.V5
+		}
 	}
 	files := append([]string{}, system.files...)
 	if p.Network {
@@ -56,6 +60,9 @@ func restrictPaths(p Profile) (int, error) {
 	}
 	if p.privateTmp() {
 		rules = append(rules, landlock.RWDirs("/tmp").WithRefer())
+	}
+	if o.Program == Self {
+		rules = append(rules, landlock.ROFiles(Self))
 	}
 	for _, path := range p.Read {
 		info, err := os.Stat(path)

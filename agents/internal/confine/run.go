@@ -22,6 +22,7 @@ const shimName = "aios-confined-start"
 // order is what Run sends to the shim on descriptor 3.
 type order struct {
 	Profile Profile
+	Program string
 	Argv    []string
 	UserNS  bool // the shim is in a user namespace of its own: it has no real root
 }
@@ -33,12 +34,24 @@ type report struct {
 	Applied Applied     `json:"applied"`
 }
 
-// Run starts argv[0] (an absolute path) under the profile and waits for it. The
-// error is ErrApply or ErrBackend when the program was never started; a program
-// that ran and failed is a Result with its exit code.
+// Run starts argv[0] (an absolute path) under the profile and waits for it.
 func Run(ctx context.Context, p Profile, argv []string) (Result, error) {
-	if len(argv) == 0 || len(argv[0]) == 0 || argv[0][0] != '/' {
+	if len(argv) == 0 {
+		return Result{}, fmt.Errorf("%w: no program is named", ErrApply)
+	}
+	return RunAs(ctx, p, argv[0], argv)
+}
+
+// RunAs starts a program (an absolute path, or Self) with its arguments, the name that it
+// is called by first, under the profile, and waits for it. The error is ErrApply or
+// ErrBackend when the program was never started; a program that ran and failed is a
+// Result with its exit code.
+func RunAs(ctx context.Context, p Profile, program string, argv []string) (Result, error) {
+	switch {
+	case program == "" || program[0] != '/':
 		return Result{}, fmt.Errorf("%w: the program needs an absolute path", ErrApply)
+	case p.HostProcesses && p.Network:
+		return Result{}, fmt.Errorf("%w: a program that sees the host's processes gets no network", ErrApply)
 	}
 	p.Limits = p.Limits.withDefaults()
 	userNS := os.Geteuid() != 0
@@ -66,7 +79,8 @@ func Run(ctx context.Context, p Profile, argv []string) (Result, error) {
 	cmd.Dir = "/"
 	cmd.Env = []string{}
 	cmd.ExtraFiles = []*os.File{orderR, reportW}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(p.Input), stdout, stderr
+	p.Input = nil
 	cmd.SysProcAttr = attributes(p, userNS)
 	// The shim is init of its pid namespace: with it everything inside dies.
 	cmd.Cancel = func() error { return cmd.Process.Kill() }
@@ -95,7 +109,7 @@ func Run(ctx context.Context, p Profile, argv []string) (Result, error) {
 	if err := group.add(cmd.Process.Pid); err != nil {
 		return kill(err)
 	}
-	if err := json.NewEncoder(orderW).Encode(order{p, argv, userNS}); err != nil {
+	if err := json.NewEncoder(orderW).Encode(order{p, program, argv, userNS}); err != nil {
 		return kill(fmt.Errorf("%w: %w", ErrApply, err))
 	}
 	orderW.Close()
@@ -138,7 +152,10 @@ func Run(ctx context.Context, p Profile, argv []string) (Result, error) {
 // attributes puts the shim into its namespaces. As root the pid, mount, ipc and uts
 // ones need no user namespace; else one that maps only the caller makes them possible.
 func attributes(p Profile, userNS bool) *syscall.SysProcAttr {
-	flags := uintptr(syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS)
+	flags := uintptr(syscall.CLONE_NEWNS | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS)
+	if !p.HostProcesses {
+		flags |= syscall.CLONE_NEWPID
+	}
 	if !p.Network {
 		flags |= syscall.CLONE_NEWNET
 	}
