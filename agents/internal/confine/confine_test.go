@@ -2,11 +2,14 @@ package confine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -85,6 +88,13 @@ func probe(args []string) {
 		}
 		fmt.Println("env", os.Environ())
 		return
+	case "signal":
+		in, readErr := io.ReadAll(os.Stdin)
+		pid, convErr := strconv.Atoi(args[1])
+		if err = errors.Join(readErr, convErr); err == nil {
+			err = unix.Kill(pid, 0)
+		}
+		fmt.Print(os.Args[0], " ", string(in), " ")
 	case "print":
 		for range 100000 {
 			fmt.Println("0123456789")
@@ -276,5 +286,42 @@ func TestStartFailsRatherThanRunOpen(t *testing.T) {
 	}
 	if _, err := Run(context.Background(), Profile{}, []string{"echo"}); err == nil {
 		t.Error("a program without an absolute path was started")
+	}
+}
+
+// A program that may see the host's processes signals those of its own user and no other,
+// is the running binary where that is asked for, and gets its input.
+func TestHostProcesses(t *testing.T) {
+	mine := exec.Command("/bin/sleep", "600")
+	other := exec.Command("/bin/sleep", "600")
+	p := Profile{HostProcesses: true, Input: []byte("said"), Env: []string{"PATH=/usr/bin:/bin"}}
+	if os.Geteuid() == 0 {
+		p.SetUser, p.UID, p.GID = true, 12345, 12345
+		mine.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 12345, Gid: 12345}}
+	}
+	for _, c := range []*exec.Cmd{mine, other} {
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
+	}
+	own, foreign := fmt.Sprint(mine.Process.Pid), fmt.Sprint(other.Process.Pid)
+	res, err := RunAs(context.Background(), p, Self, []string{"by its name", "probe", "signal", own})
+	if err != nil || strings.TrimSpace(string(res.Stdout)) != "by its name said done" {
+		t.Errorf("signal to the user's own process: %q %q, %v", res.Stdout, res.Stderr, err)
+	}
+	if os.Geteuid() == 0 {
+		res, err := RunAs(context.Background(), p, Self, []string{"by its name", "probe", "signal", foreign})
+		if err != nil || !strings.Contains(string(res.Stdout), "refused: operation not permitted") {
+			t.Errorf("signal to another's process: %q, %v", res.Stdout, err)
+		}
+	}
+	p.HostProcesses = false
+	if res, err := RunAs(context.Background(), p, Self, []string{"by its name", "probe", "signal", own}); err != nil || !strings.Contains(string(res.Stdout), "refused: no such process") {
+		t.Errorf("without the host's processes: %q, %v", res.Stdout, err)
+	}
+	p.HostProcesses, p.Network = true, true
+	if _, err := RunAs(context.Background(), p, Self, []string{"by its name", "probe", "signal", own}); err == nil {
+		t.Error("the host's processes and the network together are let")
 	}
 }
