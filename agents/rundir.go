@@ -47,6 +47,31 @@ func (rt *Runtime) named(subject, name string) *tracked {
 	return l
 }
 
+// moved finds the submitter's run at a place below .done/. One that was found is noted
+// among the names, where no slash is: a walk asks for each of thousands some thirty times.
+func (rt *Runtime) moved(subject, place string) *tracked {
+	key := subject + "\x00" + place
+	is := func(l *tracked) bool {
+		r := l.now()
+		return r.By.Subject.ID == subject && r.MovedTo == place
+	}
+	rt.mu.Lock()
+	l := rt.byName[key]
+	rt.mu.Unlock()
+	if l != nil && is(l) {
+		return l
+	}
+	for _, l := range rt.all() {
+		if is(l) {
+			rt.mu.Lock()
+			rt.byName[key] = l
+			rt.mu.Unlock()
+			return l
+		}
+	}
+	return nil
+}
+
 // Find gives the caller's run that is shown in intents/ under a name.
 func (rt *Runtime) Find(by Submitter, name string) (RunInfo, bool) {
 	l := rt.named(by.Subject.ID, name)
@@ -61,10 +86,8 @@ func (rt *Runtime) Find(by Submitter, name string) (RunInfo, bool) {
 // stands in an inbox, and to an administrator.
 func (rt *Runtime) visible(by Submitter, run string) (l *tracked, own bool) {
 	if strings.Contains(run, "/") {
-		for _, l := range rt.all() {
-			if r := l.now(); r.By.Subject.ID == by.Subject.ID && r.MovedTo == run {
-				return l, true
-			}
+		if l := rt.moved(by.Subject.ID, run); l != nil {
+			return l, true
 		}
 		return nil, false
 	}
@@ -140,8 +163,30 @@ func (rt *Runtime) Document(by Submitter, run string) ([]byte, error) {
 	return l.now().Doc, nil
 }
 
-// render gives the files of a run's directory that are there at once, by path.
+// render gives the files of a run's directory that are there at once, by path. What they
+// say is the run's, which is replaced and never changed: so the last ones are kept for a
+// program that asks for each file of a directory, and for its size, by name.
 func (rt *Runtime) render(r *Run) map[string][]byte {
+	rt.renderedMu.Lock()
+	f := rt.rendered[r]
+	rt.renderedMu.Unlock()
+	if f != nil {
+		return f
+	}
+	f = rt.rendering(r)
+	rt.renderedMu.Lock()
+	defer rt.renderedMu.Unlock()
+	if len(rt.rendered) >= maxRendered {
+		clear(rt.rendered)
+	}
+	rt.rendered[r] = f
+	return f
+}
+
+// maxRendered bounds the runs whose files are kept, some tens of KiB each.
+const maxRendered = 64
+
+func (rt *Runtime) rendering(r *Run) map[string][]byte {
 	f := map[string][]byte{"state": []byte(r.State() + "\n"), "events.log": events(r)}
 	if r.Plan != nil {
 		f["plan.json"] = pretty(r.Plan)
@@ -316,22 +361,31 @@ func (rt *Runtime) List(by Submitter, run, dir string) ([]FileInfo, error) {
 
 // evidenceLinks are symlinks to the run's records that the log has, in order.
 func (rt *Runtime) evidenceLinks(r *Run, run string) []FileInfo {
+	var out []FileInfo
+	for i := range r.Evidence {
+		if fi, ok := rt.evidenceLink(r, run, i); ok {
+			out = append(out, fi)
+		}
+	}
+	return out
+}
+
+// evidenceLink is one of them, false while it is in the outbox still.
+func (rt *Runtime) evidenceLink(r *Run, run string, i int) (FileInfo, bool) {
+	rec, err := rt.d.Log.Receipt(r.Evidence[i].ID)
+	if err != nil {
+		return FileInfo{}, false
+	}
 	up := strings.Repeat("../", 3+strings.Count(run, "/"))
 	if strings.Contains(run, "/") {
 		up += "../" // .done
 	}
-	var out []FileInfo
-	for i, e := range r.Evidence {
-		rec, err := rt.d.Log.Receipt(e.ID)
-		if err != nil {
-			continue // it is in the outbox still
-		}
-		link := up + "evidence/records/" + rec.RecordedAt.UTC().Format("2006/01/02/15") + "/" + e.ID + ".json"
-		out = append(out, FileInfo{Name: fmt.Sprintf("%03d-%s.json", i+1, e.Type), Mode: syscall.S_IFLNK | 0o777, Size: int64(len(link)),
-			ModTime: rec.RecordedAt, Listed: true, Link: link})
-	}
-	return out
+	link := up + "evidence/records/" + rec.RecordedAt.UTC().Format("2006/01/02/15") + "/" + rec.ID + ".json"
+	return FileInfo{Name: evidenceName(r, i), Mode: syscall.S_IFLNK | 0o777, Size: int64(len(link)),
+		ModTime: rec.RecordedAt, Listed: true, Link: link}, true
 }
+
+func evidenceName(r *Run, i int) string { return fmt.Sprintf("%03d-%s.json", i+1, r.Evidence[i].Type) }
 
 // Stat finds one file, also wait and events, which are not listed.
 func (rt *Runtime) Stat(by Submitter, run, file string) (FileInfo, error) {
@@ -349,6 +403,17 @@ func (rt *Runtime) Stat(by Submitter, run, file string) (FileInfo, error) {
 	dir, name := "", file
 	if i := strings.LastIndexByte(file, '/'); i >= 0 {
 		dir, name = file[:i], file[i+1:]
+	}
+	if dir == "evidence" { // each of them is read from the log
+		for i := range r.Evidence {
+			if evidenceName(r, i) != name {
+				continue
+			}
+			if fi, ok := rt.evidenceLink(r, run, i); ok {
+				return fi, nil
+			}
+		}
+		return FileInfo{}, ErrNotFound
 	}
 	all, err := rt.List(by, run, dir)
 	if err != nil {

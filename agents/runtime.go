@@ -141,23 +141,26 @@ func (t *tracked) set(r *Run) {
 
 // Runtime carries documents out. Its methods may be used concurrently.
 type Runtime struct {
-	id       string // runtime:<16 hex> of the approval key
-	health   health
-	d        Deps
-	kinds    map[string]served
-	mu       sync.Mutex
-	runs     map[string]*tracked // by run id
-	byName   map[string]*tracked // by subject and name in intents/; a hint, see named
-	active   map[string]*tracked // those that may not be over, by run id
-	names    sync.Mutex          // held while a name or an idempotency key is claimed
-	ctx      context.Context
-	stop     context.CancelFunc
-	queue    *queue
-	budgets  map[string]*budget // by subject
-	refusals refusals
-	work     sync.WaitGroup
-	closed   bool
-	execLock sync.Mutex // plans that change objects run one after the other
+	id     string // runtime:<16 hex> of the approval key
+	health health
+	d      Deps
+	kinds  map[string]served
+	mu     sync.Mutex
+	runs   map[string]*tracked // by run id
+	byName map[string]*tracked // by subject and name in intents/, or place in .done/; a hint, see named and moved
+
+	renderedMu sync.Mutex
+	rendered   map[*Run]map[string][]byte // the files of some runs, see render
+	active     map[string]*tracked        // those that may not be over, by run id
+	names      sync.Mutex                 // held while a name or an idempotency key is claimed
+	ctx        context.Context
+	stop       context.CancelFunc
+	queue      *queue
+	budgets    map[string]*budget // by subject
+	refusals   refusals
+	work       sync.WaitGroup
+	closed     bool
+	execLock   sync.Mutex // plans that change objects run one after the other
 }
 
 type served struct {
@@ -183,7 +186,7 @@ func New(ctx context.Context, d Deps) (_ *Runtime, err error) {
 	if d.AIRate, err = strictest(d.AIRate); err != nil {
 		return nil, fmt.Errorf("start the action runtime: %w", err)
 	}
-	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, active: map[string]*tracked{}, queue: newQueue(workers), budgets: map[string]*budget{}}
+	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, rendered: map[*Run]map[string][]byte{}, active: map[string]*tracked{}, queue: newQueue(workers), budgets: map[string]*budget{}}
 	sum := blake3.Sum256(d.ApprovalKey.Public().(ed25519.PublicKey))
 	rt.id = "runtime:" + hex.EncodeToString(sum[:8])
 	rt.ctx, rt.stop = context.WithCancel(context.WithoutCancel(ctx))

@@ -25,7 +25,7 @@ type Intents interface {
 	// GroupInbox lists so what waits for somebody of a group, as far as the caller may see
 	// it.
 	GroupInbox(c Caller, group string) []RunInfo
-	// Done lists the finished runs that were moved away, as YYYY/MM/DD/NAME.
+	// Done lists the finished runs that were moved away, as YYYY/MM/DD/NAME, sorted.
 	Done(c Caller) []string
 	// List lists what lies in a directory of NAME.d; dir is "" for NAME.d
 	// itself. A run of .done/ is named by its path YYYY/MM/DD/NAME.

@@ -41,6 +41,9 @@ type tree struct {
 	fresh freshness
 	past  past
 	trash trashLists
+	ranks lately[EvidenceRecord]  // of numbered directories of the log
+	hists lately[objects.Version] // of directories of .versions
+	died  lately[trashList]       // of removed directories
 
 	unsubscribe func()
 	closed      atomic.Bool

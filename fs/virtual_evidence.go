@@ -46,6 +46,9 @@ func (t *tree) evidenceDir(key string, depth int, group string) *treeDir {
 		}
 		return es, nil
 	})
+	if group != "" {
+		d.ttl = 0 // who may enter it changes with the group
+	}
 	log, follows := e.log.(EvidenceFollower)
 	d.find = func(c *call, name string) (vnode, error) {
 		if name == followName && follows && group == "" {
@@ -64,8 +67,12 @@ func (e *evidenceTree) node(rest string, perm uint32) node {
 	return node{key: strings.TrimSuffix(e.key+"/"+rest, "/"), perm: perm, no: no}
 }
 
+// dir is a directory that is there for everybody, once it is: the kernel may remember it,
+// and does not ask about seven of them for each record that a backup opens.
 func (e *evidenceTree) dir(rest string, all func(*call) ([]vent, error)) *treeDir {
-	return &treeDir{node: e.node(rest, 0o555), all: all}
+	n := e.node(rest, 0o555)
+	n.ttl = cacheTime
+	return &treeDir{node: n, all: all}
 }
 
 // sees tells whether the caller may see a record here.
@@ -277,17 +284,50 @@ func (e *evidenceTree) keyed(top string, find func(ctx context.Context, id strin
 
 // numbered lists records in order as NNNN-TYPE.
 func (e *evidenceTree) numbered(rest string, levels int, find func(*call) ([]EvidenceRecord, error)) *treeDir {
-	return e.dir(rest, func(c *call) ([]vent, error) {
-		rs, err := find(c)
+	nameOf := func(i int, r EvidenceRecord) string { return fmt.Sprintf("%04d-%s", i+1, r.Type) }
+	d := e.dir(rest, func(c *call) ([]vent, error) {
+		rs, err := e.rank(c, rest, find)
 		var es []vent
 		for i, r := range rs {
 			if e.sees(c, r) {
-				name := fmt.Sprintf("%04d-%s", i+1, r.Type)
+				name := nameOf(i, r)
 				es = append(es, vent{name, e.link(rest+"/"+name, levels, r)})
 			}
 		}
 		return es, err
 	})
+	d.find = func(c *call, name string) (vnode, error) {
+		digits, _, _ := strings.Cut(name, "-")
+		i, err := strconv.Atoi(digits)
+		if i--; err != nil || i < 0 {
+			return nil, ErrNotFound
+		}
+		rs := e.t.ranks.of(rest)
+		if i >= len(rs) {
+			if rs, err = e.rank(c, rest, find); err != nil {
+				return nil, err
+			}
+		}
+		if i >= len(rs) || name != nameOf(i, rs[i]) || !e.sees(c, rs[i]) {
+			return nil, ErrNotFound
+		}
+		return e.link(rest+"/"+name, levels, rs[i]), nil
+	}
+	return d
+}
+
+// rank asks the log for the records of a numbered directory and remembers them, without
+// their bytes. The log only grows at its end: the places stay true.
+func (e *evidenceTree) rank(c *call, rest string, find func(*call) ([]EvidenceRecord, error)) ([]EvidenceRecord, error) {
+	rs, err := find(c)
+	if err != nil {
+		return nil, err
+	}
+	for i := range rs {
+		rs[i].Bytes = nil
+	}
+	e.t.ranks.keep(rest, rs)
+	return rs, nil
 }
 
 // types is by-type/<RECORD_TYPE>/<day>. Of the hundreds of types those are listed that
@@ -345,7 +385,7 @@ func (e *evidenceTree) days(rest, typ string) *treeDir {
 
 // files passes the log's own files through.
 func (e *evidenceTree) files(dir string) *treeDir {
-	return e.dir("files/"+dir, func(*call) ([]vent, error) {
+	d := e.dir("files/"+dir, func(*call) ([]vent, error) {
 		fsys := e.log.Files()
 		if fsys == nil {
 			return nil, nil
@@ -365,6 +405,8 @@ func (e *evidenceTree) files(dir string) *treeDir {
 		}
 		return es, nil
 	})
+	d.ttl = 0 // that of a partial tile goes when the tile is full
+	return d
 }
 
 // hostFile is a file of an fs.FS.

@@ -56,6 +56,13 @@ func (t *tree) outbox(p place) vnode {
 		runs := t.o.Intents.Runs(c.Caller)
 		slices.SortStableFunc(runs, func(a, b RunInfo) int { return cmp.Or(b.Accepted.Compare(a.Accepted), cmp.Compare(a.Name, b.Name)) })
 		return itemLinks(p, runs, ""), nil
+	}, find: func(c *call, name string) (vnode, error) {
+		if t.o.Intents != nil && c.Subject.Home() == p.home() {
+			if r, ok := t.o.Intents.Find(c.Caller, name); ok {
+				return itemLinks(p, []RunInfo{r}, "")[0].node, nil
+			}
+		}
+		return nil, ErrNotFound
 	}}
 }
 

@@ -23,13 +23,16 @@ type dropBox struct {
 	t  *tree
 	mu sync.Mutex
 	of map[string]*drops // by subject
+	// old is what a subject's .done listed last: what is there stays.
+	old lately[string]
 }
 
 // drops are a subject's documents that are not accepted.
 type drops struct {
 	files map[string]*draft
 	// failed keeps why the last document of a name was not accepted.
-	failed map[string]failure
+	failed  map[string]failure
+	changed time.Time
 }
 
 // failure is why a document was not accepted.
@@ -77,14 +80,18 @@ func nameable(name string) error {
 func (b *dropBox) ours(c *call) *drops {
 	d := b.of[c.Subject.ID]
 	if d == nil {
-		d = &drops{files: map[string]*draft{}, failed: map[string]failure{}}
+		d = &drops{files: map[string]*draft{}, failed: map[string]failure{}, changed: b.t.born}
 		b.of[c.Subject.ID] = d
 	}
 	return d
 }
 
-func (b *dropBox) attr(*call) (vattr, error) {
-	return vattr{mode: syscall.S_IFDIR | 0o1777, mtime: b.t.o.Now()}, nil
+// attr has the time at which the caller's documents changed last: a time of now would
+// make tar say that the directory changed while it was read.
+func (b *dropBox) attr(c *call) (vattr, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return vattr{mode: syscall.S_IFDIR | 0o1777, mtime: b.ours(c).changed}, nil
 }
 
 func (b *dropBox) run(c *call, name string) (RunInfo, bool) {
@@ -196,39 +203,6 @@ func (b *dropBox) failedDir(c *call, name string, e *IntentError) vnode {
 	}}
 }
 
-// done shows the runs that were moved away, by day.
-func (b *dropBox) done(c *call, dir string) vnode {
-	own := node{key: b.key(c, path.Join(".done", dir)), perm: 0o500, uid: c.UID, gid: c.GID, no: ErrImmutable}
-	return &treeDir{node: own, all: func(c *call) ([]vent, error) {
-		if b.t.o.Intents == nil {
-			return nil, nil
-		}
-		var es []vent
-		seen := map[string]bool{}
-		for _, p := range b.t.o.Intents.Done(c.Caller) {
-			rest := p
-			if dir != "" {
-				var ok bool
-				if rest, ok = strings.CutPrefix(p, dir+"/"); !ok {
-					continue
-				}
-			}
-			first, more, deeper := strings.Cut(rest, "/")
-			switch {
-			case deeper && !seen[first]:
-				seen[first] = true
-				es = append(es, vent{first, b.done(c, path.Join(dir, first))})
-			case !deeper && more == "" && !seen[first]:
-				seen[first] = true
-				doc, _ := b.t.o.Intents.Document(c.Caller, p)
-				es = append(es, vent{first, b.document(c, RunInfo{Name: p, ID: p, DocSize: int64(len(doc)), Accepted: b.t.born})},
-					vent{first + ".d", b.runDir(c, p, p, "", b.t.born)})
-			}
-		}
-		return es, nil
-	}}
-}
-
 // create makes a document that is not accepted yet, or an editor's file.
 func (b *dropBox) create(c *call, name string, flags, _ uint32) (vnode, vhandle, error) {
 	if err := b.t.healthy(); err != nil {
@@ -264,6 +238,7 @@ func (b *dropBox) fresh(c *call, name string) (*draft, error) {
 	d := &draft{b: b, base: name, subject: c.Subject.ID, uid: c.UID, gid: c.GID, mtime: b.t.o.Now()}
 	d.serial = nodeID(fmt.Sprintf("%s %s %d", c.Subject.ID, name, b.t.o.Now().UnixNano()))
 	own.files[name] = d
+	own.changed = d.mtime
 	delete(own.failed, name)
 	return d, nil
 }
@@ -276,6 +251,7 @@ func (b *dropBox) unlink(c *call, name string) error {
 	if d != nil {
 		delete(own.files, name)
 		delete(own.failed, name)
+		own.changed = b.t.o.Now()
 		b.mu.Unlock()
 		d.mu.Lock()
 		d.gone = true
@@ -333,11 +309,13 @@ func (b *dropBox) rename(c *call, old, name string, flags uint32) error {
 			delete(own.files, old)
 		}
 		delete(own.files, name)
+		own.changed = b.t.o.Now()
 		b.mu.Unlock()
 		return nil
 	}
 	b.mu.Lock()
 	delete(own.files, old)
+	own.changed = b.t.o.Now()
 	own.files[name] = d
 	d.base = name
 	b.mu.Unlock()
@@ -361,6 +339,7 @@ func (b *dropBox) settled(subject, name string, d *draft, err error, unseen bool
 	if own == nil {
 		return
 	}
+	own.changed = b.t.o.Now()
 	switch {
 	case err == nil:
 		if own.files[name] == d {

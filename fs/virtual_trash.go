@@ -175,8 +175,18 @@ func (n *trashed) entry() objects.TrashEntry { return n.e }
 
 func (d *trashedDir) below() (trashList, error) {
 	if d.e.Dead {
+		// Kept until something comes or goes, as the trash itself is.
+		key := fmt.Sprintf("%d %d %d", d.uid, d.e.Attr.Ino, d.t.store.TrashSeq())
+		if kept := d.t.died.of(key); len(kept) > 0 {
+			return kept[0], nil
+		}
 		es, err := d.t.store.TrashIn(d.e.Attr.Ino)
-		return d.t.named(d.uid, es), err
+		if err != nil {
+			return trashList{}, err
+		}
+		l := d.t.named(d.uid, es)
+		d.t.died.keep(key, []trashList{l})
+		return l, nil
 	}
 	// It lies in a can: what is below it lives.
 	h, err := d.t.store.OpenDir(d.e.Attr.Ino)

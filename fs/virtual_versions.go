@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -58,28 +59,66 @@ func (t *tree) versionsDir(dir uint64) (vnode, error) {
 
 func (t *tree) nameVersions(own node, dir uint64, name string) vnode {
 	own.key += "/" + name
-	return &treeDir{node: own, all: func(*call) ([]vent, error) {
+	entry := func(file node, v objects.Version) vent {
+		n := v.CreatedAt.UTC().Format(versionTime) + "_" + v.ID.String() + path.Ext(name)
+		return vent{n, t.versionFile(own.key+"/"+n, file, v)}
+	}
+	history := func() ([]objects.Version, error) {
 		vs, err := t.store.NameHistory(objects.Ino(dir), name)
+		if err == nil {
+			t.hists.keep(own.key, vs)
+		}
+		return vs, err
+	}
+	return &treeDir{node: own, all: func(*call) ([]vent, error) {
+		vs, err := history()
 		if err != nil {
 			return nil, err
 		}
-		// A version is as readable as the file was, or as its directory lets
-		// others be when the file is gone.
-		file := own
-		file.perm, file.list = own.perm&0o444, nil
-		if own.list != nil {
-			file.perm &^= 0o077 // what the list lets others do with the directory says nothing of its files
-		}
-		if a, err := t.store.Lookup(objects.Ino(dir), name); err == nil {
-			file.perm, file.uid, file.gid, file.list = a.Mode&0o444, a.UID, a.GID, a.ReadableACL(4, false)
-		}
+		file := t.versionLike(own, dir, name)
 		var es []vent
 		for _, v := range vs {
-			n := v.CreatedAt.UTC().Format(versionTime) + "_" + v.ID.String() + path.Ext(name)
-			es = append(es, vent{n, t.versionFile(own.key+"/"+n, file, v)})
+			es = append(es, entry(file, v))
 		}
 		return es, nil
+	}, find: func(_ *call, n string) (vnode, error) {
+		id, err := objects.ParseID(strings.TrimSuffix(n[strings.IndexByte(n, '_')+1:], path.Ext(name)))
+		if err != nil {
+			return nil, ErrNotFound
+		}
+		is := func(v objects.Version) bool { return v.ID == id }
+		if !slices.ContainsFunc(t.hists.of(own.key), is) {
+			vs, err := history()
+			if err != nil {
+				return nil, err
+			}
+			if !slices.ContainsFunc(vs, is) {
+				return nil, ErrNotFound
+			}
+		}
+		v, err := t.store.Version(id) // its hash may be known by now
+		if err != nil {
+			return nil, err
+		}
+		if e := entry(t.versionLike(own, dir, name), v); e.name == n {
+			return e.node, nil
+		}
+		return nil, ErrNotFound
 	}}
+}
+
+// versionLike gives owner and mode of a name's versions: each is as readable as the file
+// was, or as its directory lets others be when the file is gone.
+func (t *tree) versionLike(own node, dir uint64, name string) node {
+	file := own
+	file.perm, file.list = own.perm&0o444, nil
+	if own.list != nil {
+		file.perm &^= 0o077 // what the list lets others do with the directory says nothing of its files
+	}
+	if a, err := t.store.Lookup(objects.Ino(dir), name); err == nil {
+		file.perm, file.uid, file.gid, file.list = a.Mode&0o444, a.UID, a.GID, a.ReadableACL(4, false)
+	}
+	return file
 }
 
 // versionNode is the content of one version, which never changes.

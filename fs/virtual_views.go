@@ -17,14 +17,17 @@ type viewDir struct {
 	path []string
 }
 
-func (t *tree) viewsDir() vnode { return &viewDir{node: node{key: "views", perm: 0o555}, t: t} }
+// The name views is everybody's, and stands at the beginning of each path below it.
+func (t *tree) viewsDir() vnode {
+	return &viewDir{node: node{key: "views", perm: 0o555, ttl: cacheTime}, t: t}
+}
 
 func (d *viewDir) attr(*call) (vattr, error) {
 	perm := d.perm
 	if len(d.path) == 1 && d.path[0] == "define" {
 		perm = 0o1777
 	}
-	return vattr{mode: syscall.S_IFDIR | perm}, nil
+	return vattr{mode: syscall.S_IFDIR | perm, ttl: d.ttl}, nil
 }
 
 func (d *viewDir) lookup(c *call, name string) (vnode, error) {
