@@ -2,6 +2,7 @@ package views
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sort"
@@ -80,7 +81,12 @@ func (v *Views) ofKind(ctx context.Context, c Caller, kind string) ([]Entry, err
 	return v.entries(r.Rows, nil), err
 }
 
-// labelled shows what carries all the labels, and the further labels these have.
+// listedLabels is how many labels deep labels/ lists. A file with twenty labels stands at
+// the end of 20! paths, which a backup would all walk; deeper ones are found by their name.
+const listedLabels = 2
+
+// labelled shows what carries all the labels, and the further labels that some of it has
+// and some has not.
 func (v *Views) labelled(ctx context.Context, c Caller, labels []string) ([]Entry, error) {
 	q := &dsl.Query{Source: "objects", Limit: -1}
 	for _, l := range labels {
@@ -97,17 +103,21 @@ func (v *Views) labelled(ctx context.Context, c Caller, labels []string) ([]Entr
 		return nil, fmt.Errorf("labels/%s: %w", strings.Join(labels, "/"), ErrNotFound)
 	}
 	further := map[string]bool{}
+	having := map[string]int{}
 	for _, row := range r.Rows {
 		for _, l := range row.Object.Labels {
 			// A label that cannot be a name is reached through a query.
 			if !slices.Contains(labels, l) && !strings.Contains(l, "/") && l != "." && l != ".." {
 				further[l] = true
+				having[l]++
 			}
 		}
 	}
-	names := make([]string, 0, len(further))
-	for l := range further {
-		names = append(names, l)
+	var names []string
+	for l, n := range having {
+		if len(labels) == 0 || len(labels) < listedLabels && n < len(r.Rows) {
+			names = append(names, l)
+		}
 	}
 	sort.Strings(names)
 	list := v.dirs(names)
@@ -115,6 +125,19 @@ func (v *Views) labelled(ctx context.Context, c Caller, labels []string) ([]Entr
 		return list, nil
 	}
 	return append(list, v.entries(r.Rows, further)...), nil
+}
+
+// labelDir finds a directory of labels/, also one that is not listed.
+func (v *Views) labelDir(ctx context.Context, c Caller, path []string) (Entry, error) {
+	dir, name := path[:len(path)-1], path[len(path)-1]
+	e, err := v.named(ctx, c, dir, name)
+	if !errors.Is(err, ErrNotFound) || slices.Contains(path[1:len(path)-1], name) {
+		return e, err
+	}
+	if _, err := v.List(ctx, c, path); err != nil {
+		return Entry{}, err
+	}
+	return Entry{Name: name, Dir: true, Mtime: v.d.Now()}, nil
 }
 
 func (v *Views) search(ctx context.Context, c Caller, words string) ([]Entry, error) {

@@ -237,6 +237,8 @@ func (v *Views) Lookup(ctx context.Context, c Caller, path []string) (Entry, err
 		}
 		v.remember(c, err)
 		return Entry{}, err
+	case path[0] == "labels" && len(path) >= 2:
+		return v.labelDir(ctx, c, path)
 	case path[0] == "named" && len(path) == 3 && name == ResultFile:
 		q, err := v.definition(c, path[1])
 		if err != nil {

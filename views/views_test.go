@@ -175,6 +175,51 @@ func TestTheViewsOfSomeFiles(t *testing.T) {
 	}
 }
 
+// A file with many labels stands at the end of more paths than a backup can walk: what
+// labels/ lists stays small, and every intersection is found by its name.
+func TestALotOfLabelsIsNoLotOfDirectories(t *testing.T) {
+	b := open(t)
+	var labels []string
+	for i := range 20 {
+		labels = append(labels, fmt.Sprintf("l%02d", i))
+	}
+	for i := range 10 {
+		b.put(alice, fmt.Sprintf("groups/local/shared/p%d", i), "", 0o644, append([]string{"own" + string(rune('a'+i))}, labels[i:]...)...)
+	}
+	b.settle()
+	dirs, links := 0, map[string]bool{}
+	var walk func(path []string)
+	walk = func(path []string) {
+		for _, n := range b.list(alice, path...) {
+			d, ok := strings.CutSuffix(n, "/")
+			if !ok {
+				links[n] = true
+				continue
+			}
+			if dirs++; dirs > 5000 {
+				t.Fatalf("more than 5000 directories, at %v", path)
+			}
+			walk(append(path[:len(path):len(path)], d))
+		}
+	}
+	walk([]string{"labels"})
+	if len(links) != 10 {
+		t.Errorf("%d of 10 files are at the end of a walk", len(links))
+	}
+	t.Logf("%d directories", dirs)
+	b.want(alice, []string{"p9 -> groups/local/shared/p9"}, "labels", "l19", "l18", "ownj", "l17")
+	for _, p := range [][]string{{"labels", "l19", "l18", "l17"}, {"labels", "ownj", "l19"}} {
+		if e, err := b.v.Lookup(context.Background(), alice, p); err != nil || !e.Dir {
+			t.Errorf("%v: %+v %v", p, e, err)
+		}
+	}
+	for _, p := range [][]string{{"labels", "owna", "ownb"}, {"labels", "l19", "l19"}, {"labels", "l19", "none", "l18"}} {
+		if _, err := b.v.Lookup(context.Background(), alice, p); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v: %v, want not found", p, err)
+		}
+	}
+}
+
 func TestF47_QueriesSelectOrderAndCut(t *testing.T) {
 	t.Log("proves: F-47")
 	b := open(t)
