@@ -36,9 +36,14 @@ func maintenance(use, short string, do func(c *cobra.Command, d *daemon) error) 
 }
 
 func fsckCommand() *cobra.Command {
-	return maintenance("fsck", "Check a store that is not mounted: all that it names is there and matches its hash", func(c *cobra.Command, d *daemon) error {
+	var repair bool
+	c := maintenance("fsck", "Check a store that is not mounted: all that it names is there and matches its hash", func(c *cobra.Command, d *daemon) error {
 		began := time.Now()
-		rep, err := d.store.Fsck(c.Context())
+		check := d.store.Fsck
+		if repair {
+			check = d.store.Repair
+		}
+		rep, err := check(c.Context())
 		if err != nil {
 			return err
 		}
@@ -47,16 +52,25 @@ func fsckCommand() *cobra.Command {
 				return err
 			}
 		} else {
+			for _, r := range rep.Repairs {
+				fmt.Fprintln(c.OutOrStdout(), "repaired:", r)
+			}
 			for _, p := range rep.Problems {
 				fmt.Fprintln(c.OutOrStdout(), p)
 			}
-			fmt.Fprintf(c.OutOrStdout(), "%d inodes, %d objects, %d versions, %d bytes read: %d problems (%s)\n", rep.Inodes, rep.Objects, rep.Versions, rep.Bytes, len(rep.Problems), time.Since(began).Round(time.Millisecond))
+			quarantined := ""
+			if rep.Quarantined > 0 {
+				quarantined = fmt.Sprintf(" (%d in quarantine)", rep.Quarantined)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "%d inodes, %d objects, %d versions%s, %d bytes read: %d problems (%s)\n", rep.Inodes, rep.Objects, rep.Versions, quarantined, rep.Bytes, len(rep.Problems), time.Since(began).Round(time.Millisecond))
 		}
 		if len(rep.Problems) > 0 {
 			return &exitError{code: exitFailed}
 		}
 		return nil
 	})
+	c.Flags().BoolVar(&repair, "repair", false, "put right what can be, with what the store holds; nothing is thrown away")
+	return c
 }
 
 func gcCommand() *cobra.Command {
