@@ -51,6 +51,7 @@ func (t *tree) entry(a *objects.Attr, out *fuse.EntryOut) {
 // heldEntry is entry for an inode whose lookup the store has counted.
 func (t *tree) heldEntry(a *objects.Attr, out *fuse.EntryOut) {
 	out.NodeId, out.Generation = uint64(a.Ino), a.Gen
+	t.passable(a)
 	fillAttr(a, &out.Attr)
 	out.SetEntryTimeout(cacheTime)
 	out.SetAttrTimeout(attrTime(a))
@@ -117,6 +118,7 @@ func (t *tree) GetAttr(cancel <-chan struct{}, in *fuse.GetAttrIn, out *fuse.Att
 	if err != nil {
 		return status(err)
 	}
+	t.passable(&a)
 	fillAttr(&a, &out.Attr)
 	out.SetTimeout(attrTime(&a))
 	if a.Mode&syscall.S_IFMT == syscall.S_IFDIR {
@@ -184,6 +186,7 @@ func (t *tree) Statx(cancel <-chan struct{}, in *fuse.StatxIn, out *fuse.StatxOu
 		if err != nil {
 			return status(err)
 		}
+		t.passable(&a)
 		fillAttr(&a, &fa)
 		birth = a.Btime
 	}

@@ -57,6 +57,7 @@ func (c Caller) in(gid uint32) bool {
 type callers struct {
 	identity func() *identity.Catalog
 	agent    string
+	recovery bool
 	now      func() time.Time
 
 	mu   sync.Mutex
@@ -93,8 +94,8 @@ const (
 	callerMax = 4096
 )
 
-func newCallers(identity func() *identity.Catalog, agent string, now func() time.Time) *callers {
-	return &callers{identity: identity, agent: agent, now: now, seen: map[callerKey]*callerEntry{}, subjects: map[ownerKey]subjectEntry{}}
+func newCallers(identity func() *identity.Catalog, agent string, recovery bool, now func() time.Time) *callers {
+	return &callers{identity: identity, agent: agent, recovery: recovery, now: now, seen: map[callerKey]*callerEntry{}, subjects: map[ownerKey]subjectEntry{}}
 }
 
 // subject resolves the ids that the kernel gives with a request. It is all
@@ -107,7 +108,7 @@ func (cs *callers) subject(h *fuse.InHeader) (Caller, error) {
 	cs.subMu.RUnlock()
 	if !ok || e.catalog != cat {
 		e = subjectEntry{catalog: cat}
-		e.Subject, e.err = cat.Resolve(identity.Caller{UID: h.Uid, GID: h.Gid, AgentID: cs.agent})
+		e.Subject, e.err = cat.Resolve(identity.Caller{UID: h.Uid, GID: h.Gid, AgentID: cs.agent, Recovery: cs.recovery})
 		if e.err != nil {
 			e.err = fmt.Errorf("resolve uid %d: %w: %w", h.Uid, ErrDenied, e.err)
 		}
@@ -137,7 +138,7 @@ func (cs *callers) of(h *fuse.InHeader) (Caller, error) {
 	if e == nil || e.catalog != cat || started == "" || e.started != started {
 		e = &callerEntry{started: started, catalog: cat}
 		e.Caller = Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid, Groups: groupsOf(h.Pid)}
-		e.Subject, e.err = cat.Resolve(identity.Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid, Groups: e.Groups, AgentID: cs.agent})
+		e.Subject, e.err = cat.Resolve(identity.Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid, Groups: e.Groups, AgentID: cs.agent, Recovery: cs.recovery})
 		if e.err != nil {
 			e.err = fmt.Errorf("resolve uid %d: %w: %w", h.Uid, ErrDenied, e.err)
 		}

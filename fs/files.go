@@ -68,6 +68,11 @@ func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
 	if err != nil {
 		return err
 	}
+	if writes(in.Flags) && !ofDesk(v) {
+		if err := t.recoveryOnly(); err != nil {
+			return err
+		}
+	}
 	f, ok := v.(vfile)
 	if !ok {
 		if writes(in.Flags) {

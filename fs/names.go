@@ -158,6 +158,9 @@ func (t *tree) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *f
 	if err != nil {
 		return status(err)
 	}
+	if err := t.recoveryOnly(); err != nil {
+		return status(err)
+	}
 	if isVirtual(in.Oldnodeid) {
 		v, err := t.nodes.get(in.Oldnodeid)
 		if err != nil {
@@ -276,6 +279,11 @@ func (t *tree) Rename(cancel <-chan struct{}, in *fuse.RenameIn, old, name strin
 		return status(err)
 	}
 	from, to := isVirtual(in.NodeId), isVirtual(in.Newdir)
+	if in.NodeId != in.Newdir { // within the directory of recoveryIntents it is a way to commit
+		if err := t.recoveryOnly(); err != nil {
+			return status(err)
+		}
+	}
 	switch {
 	case from && to && in.NodeId == in.Newdir:
 		v, err := t.nodes.get(in.NodeId)

@@ -48,6 +48,7 @@ type tree struct {
 	unsubscribe func()
 	closed      atomic.Bool
 	started     atomic.Bool
+	recoveryDir objects.Ino // of a recovery mount that takes intents; 0 otherwise
 }
 
 func newTree(ctx context.Context, o Options) (*tree, error) {
@@ -64,13 +65,16 @@ func newTree(ctx context.Context, o Options) (*tree, error) {
 		o.Logger = slog.Default()
 	}
 	t := &tree{RawFileSystem: fuse.NewDefaultRawFileSystem(), o: o, store: o.Store, log: o.Logger, born: o.Now(), users: map[string]bool{}}
-	t.callers = newCallers(o.Identity, o.AgentID, o.Now)
+	t.callers = newCallers(o.Identity, o.AgentID, o.Recovery, o.Now)
 	t.nodes.init()
 	t.handles.init()
 	t.pass.init()
 	t.fresh.init()
 	t.past.store = o.Store
 	if err := t.ensureLayout(ctx); err != nil {
+		return nil, err
+	}
+	if err := t.findRecovery(); err != nil {
 		return nil, err
 	}
 	t.drop = newDropBox(t)
@@ -173,6 +177,11 @@ func (t *tree) healthy() error {
 	if err := t.recoveryOnly(); err != nil {
 		return err
 	}
+	return t.sound()
+}
+
+// sound refuses what would need the store or the log while they cannot take it.
+func (t *tree) sound() error {
 	if t.o.Health != nil {
 		if err := t.o.Health(); err != nil {
 			return fmt.Errorf("%w: %w", ErrUnhealthy, err)

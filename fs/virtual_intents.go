@@ -205,11 +205,15 @@ func (b *dropBox) failedDir(c *call, name string, e *IntentError) vnode {
 
 // create makes a document that is not accepted yet, or an editor's file.
 func (b *dropBox) create(c *call, name string, flags, _ uint32) (vnode, vhandle, error) {
-	if err := b.t.healthy(); err != nil {
-		return nil, nil, err
-	}
 	if b.t.o.Intents == nil {
 		return nil, nil, ErrReadOnly
+	}
+	takes := b.t.healthy
+	if b.t.o.Recovery {
+		takes = b.t.sound
+	}
+	if err := takes(); err != nil {
+		return nil, nil, err
 	}
 	if strings.HasSuffix(name, ".d") || name == ".done" {
 		return nil, nil, fmt.Errorf("%s is the name of a run's directory: %w", name, ErrImmutable)

@@ -81,6 +81,9 @@ func (r *rootDir) self(c *call) (vnode, error) {
 
 // contact makes the directories of somebody who is seen for the first time.
 func (t *tree) contact(c *call) error {
+	if t.o.Recovery {
+		return nil // nothing of anybody's is there
+	}
 	if c.Subject.IsAI {
 		return t.ensureAgent(c, c.Subject, c.UID, c.GID)
 	}
@@ -103,6 +106,8 @@ func (t *tree) layoutNode(p place) (vnode, error) {
 		return &textFile{node: node{key: p.path, perm: 0o444}, text: func(*call) ([]byte, error) { return t.o.Metrics(), nil }}, nil
 	case p.path == recoveryHealth && t.o.Recovery:
 		return &textFile{node: node{key: p.path, perm: 0o400}, text: t.health}, nil
+	case p.path == recoveryIntents && t.o.Recovery && t.o.Intents != nil:
+		return t.drop, nil
 	case p.level == levelReserved && p.reserved.Key == "GRP_EVIDENCE":
 		d := t.evidenceDir(p.path, 3, p.group)
 		t.members(d, p.group)
@@ -130,7 +135,7 @@ func (t *tree) layoutList(c *call, p place) []vent {
 	case p.level == levelSystem:
 		names = []string{"evidence"}
 	case p.reserved.Key == "SYS_RECOVERY" && t.o.Recovery:
-		names = []string{"health.json"}
+		names = []string{"health.json", "intents"}
 	case p.reserved.Key == "SYS_RUNTIME":
 		names = []string{"health.json", "metrics"}
 	case p.level == levelGroup || p.level == levelUser:

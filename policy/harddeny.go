@@ -3,6 +3,8 @@ package policy
 import (
 	"path"
 	"strings"
+
+	"github.com/ai-os-dot-net/aios/policy/identity"
 )
 
 // hardDeny is one constitutional rule. It is code, so that no bundle can loosen it.
@@ -52,12 +54,7 @@ var hardDenies = []hardDeny{
 		"an AI may ask for an installation and never start one", func(r *Request) bool { return r.Subject.IsAI && installs[r.Action] }},
 	{"CrossGroupAccessForbidden", "CrossGroupAccessForbidden", []string{"CROSS_GROUP_ACCESS_DENIED"},
 		"another group's place", func(r *Request) bool {
-			if r.Target.Scope != "GROUP" && r.Target.Scope != "USER" || r.Target.Group == r.Subject.PrimaryGroup || everyones(r) {
-				return false
-			}
-			audit := r.Class == Read && r.RecoveryMode && r.Subject.Kind.Human() && r.Subject.PrimaryGroup == "_system" && r.Subject.Has("system_audit_read")
-			service := strings.HasPrefix(r.Subject.ID, "_system:service:")
-			return !audit && !service
+			return foreign(r) && !audits(r) && !strings.HasPrefix(r.Subject.ID, "_system:service:")
 		}},
 	{"CompositionZoneForbidden", "CompositionZoneForbidden", nil,
 		"the chrome zone is the system's own", func(r *Request) bool {
@@ -121,6 +118,18 @@ func typedIdentityAction(r *Request) bool {
 		return r.Target.Reserved == "SYS_IDENTITY" && !r.Subject.IsAI
 	}
 	return false
+}
+
+// foreign says whether the target is another group's.
+func foreign(r *Request) bool {
+	return (r.Target.Scope == "GROUP" || r.Target.Scope == "USER") && r.Target.Group != r.Subject.PrimaryGroup && !everyones(r)
+}
+
+// audits says whether the request is the one exception of CrossGroupAccessForbidden: an
+// operator in recovery reads by a capability that he was granted. The fourth condition, a
+// human approver, the kernel adds to whatever a rule says.
+func audits(r *Request) bool {
+	return r.Class == Read && r.RecoveryMode && r.Subject.Kind.Human() && r.Subject.PrimaryGroup == "_system" && r.Subject.Has(identity.SystemAuditRead)
 }
 
 // everyones says whether the target is the part of the group local that is everyone

@@ -285,6 +285,9 @@ func (k *Kernel) decide(ctx context.Context, r *Request, d *Decision, set *ruleS
 	if r.RecoveryMode && r.Class == Mutate && !r.FirstBoot && d.Outcome == Allow {
 		d.requireApproval(ScopedApprovalRequired, "changes in recovery need a human's approval", rule.Approval)
 	}
+	if foreign(r) && audits(r) && d.Outcome == Allow {
+		d.requireApproval(ScopedApprovalRequired, "another group's things are shown with a human's approval", rule.Approval)
+	}
 	if d.Constraints.DryRunOnly && r.DryRun == "LIVE" {
 		*d = Decision{ID: d.ID, ActionID: d.ActionID, RequestHash: d.RequestHash, BundleVersion: d.BundleVersion, SnapshotID: d.SnapshotID, EvaluatedAt: d.EvaluatedAt, Simulated: d.Simulated,
 			Outcome: Deny, RuleID: rule.ID, ReasonCode: ScopedDeny, ReasonMessage: "rule " + rule.ID + " allows a dry run only", Risk: d.Risk, RulesConsulted: d.RulesConsulted}

@@ -8,8 +8,8 @@ import (
 	"github.com/ai-os-dot-net/aios/views/dsl"
 )
 
-// EvidenceRow is a record of the log. Hidden says that the caller may not read it: it
-// counts as looked at, and that is all.
+// EvidenceRow is a record of the log. Hidden says that the caller may not read it: that it
+// is there is counted for the log, and not told to him.
 type EvidenceRow struct {
 	ID, Type, Subject, Action, Group string
 	IsAI, Hidden, Simulated          bool
@@ -60,14 +60,17 @@ func (e *execution) evidence(ctx context.Context) error {
 		if err := e.step(ctx); err != nil {
 			return err
 		}
-		if x.Hidden {
-			return nil
-		}
 		r := &Row{ID: x.ID, Mtime: x.At, Link: "evidence/records/" + x.At.UTC().Format("2006/01/02/15") + "/" + x.ID + ".json"}
 		r.fields = bySubject(x.Subject, map[string]any{"receipt_id": x.ID, "actor": x.Subject, "action_id": x.Action, "category": x.Type, "record_type": x.Type,
 			"occurred_at": x.At, "recorded_at": x.At, "seq": float64(x.Seq), "simulated": x.Simulated, "subject.is_ai": x.IsAI})
 		if x.Action != "" {
 			r.edges = []Edge{{x.ID, x.Action, "of"}}
+		}
+		if x.Hidden { // left out silently, and counted (S3.1 §7)
+			if e.all(r) {
+				e.suppressed++
+			}
+			return nil
 		}
 		return e.take(r, objects.Public)
 	})

@@ -134,7 +134,7 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 	}
 	o := aiosfs.Options{
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger, &d.refused},
-		Evidence: evidenceSide{d.log, d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
+		Evidence: evidenceSide{log: d.log, dir: d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
 		Health: d.health, Status: d.status, Metrics: d.metrics, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Transport: d.cfg.Transport, Debug: m.debug, Logger: d.logger,
 		FsName: m.source, NoPassthrough: d.cfg.Passthrough == "off",
 	}

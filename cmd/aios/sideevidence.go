@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ai-os-dot-net/aios/evidence"
@@ -16,8 +17,9 @@ import (
 
 // evidenceSide shows the log to the mount.
 type evidenceSide struct {
-	log *evidence.Log
-	dir string
+	log  *evidence.Log
+	dir  string
+	desk *recoveryDesk // nil but in recovery
 }
 
 var _ aiosfs.Evidence = evidenceSide{}
@@ -118,10 +120,18 @@ func (f logFiles) ReadDir(name string) ([]fs.DirEntry, error) {
 }
 
 // MayRead: an administrator reads everything, everybody what he or a group of his
-// has caused (S3.1 §7: others' records are left out silently).
+// has caused (S3.1 §7: others' records are left out silently), and an operator in recovery
+// what he was let see.
 func (e evidenceSide) MayRead(c aiosfs.Caller, r aiosfs.EvidenceRecord) bool {
 	s := c.Subject
-	return s.Admin && !s.IsAI || r.Subject == s.ID || r.Group != "" && slices.Contains(s.Memberships, r.Group)
+	if s.Admin && !s.IsAI || r.Subject == s.ID || r.Group != "" && slices.Contains(s.Memberships, r.Group) {
+		return true
+	}
+	group := r.Group
+	if group == "" { // what was recorded of a subject without a place is his group's
+		group, _, _ = strings.Cut(r.Subject, ":")
+	}
+	return e.desk.sees(s, group)
 }
 
 // Follow tells of new records, from one subscription of the log: who reads too slowly is

@@ -39,15 +39,27 @@ type Binding struct {
 	Capabilities []string `json:"capabilities,omitempty"`
 }
 
+// Operator is a person as he is in recovery, and only there (S9.1): of the system scope,
+// never of a group, and with what capabilities he was granted.
+type Operator struct {
+	ID           string   `json:"canonical_subject_id"` // _system:local:operator-<name>
+	UID          uint32   `json:"uid"`
+	Capabilities []string `json:"capabilities,omitempty"`
+}
+
+// SystemAuditRead lets an operator ask to read what is another group's (S2.3 §26.3).
+const SystemAuditRead = "system_audit_read"
+
 // Catalog is the identity catalogue: immutable, its changes give copies.
 type Catalog struct {
-	Schema         string    `json:"schema"` // aios.identity.v1alpha1
-	Groups         []Group   `json:"groups"`
-	Bindings       []Binding `json:"unix_bindings"`
-	Agents         []Agent   `json:"agents"`
-	SingleOperator bool      `json:"single_operator"`
-	GIDBase        uint32    `json:"gid_base"`
-	Signature      string    `json:"ed25519_signature,omitempty"`
+	Schema         string     `json:"schema"` // aios.identity.v1alpha1
+	Groups         []Group    `json:"groups"`
+	Bindings       []Binding  `json:"unix_bindings"`
+	Agents         []Agent    `json:"agents"`
+	Operators      []Operator `json:"recovery_operators,omitempty"`
+	SingleOperator bool       `json:"single_operator"`
+	GIDBase        uint32     `json:"gid_base"`
+	Signature      string     `json:"ed25519_signature,omitempty"`
 	version        string
 }
 
@@ -118,7 +130,7 @@ func (c *Catalog) check() error {
 			return fmt.Errorf("uid %d speaks for a human and for the agent %s", a.UID, a.ID)
 		}
 	}
-	return nil
+	return c.checkOperators()
 }
 
 // body is what is signed and hashed: everything but the signature, canonical.
@@ -170,6 +182,10 @@ func (c *Catalog) clone() *Catalog {
 		x.Bindings[i].Subjects = slices.Clone(x.Bindings[i].Subjects)
 	}
 	x.Agents = slices.Clone(c.Agents)
+	x.Operators = slices.Clone(c.Operators)
+	for i := range x.Operators {
+		x.Operators[i].Capabilities = slices.Clone(x.Operators[i].Capabilities)
+	}
 	return &x
 }
 
@@ -272,6 +288,9 @@ func (c *Catalog) WithAgent(id, owner string, uid uint32) (*Catalog, error) {
 			return nil, fmt.Errorf("uid %d or %s is a human's: %w", uid, id, ErrExists)
 		}
 	}
+	if o := x.operator(uid); o != nil {
+		return nil, fmt.Errorf("uid %d is the operator %s in recovery: %w", uid, o.ID, ErrExists)
+	}
 	x.Agents = append(x.Agents, Agent{ID: id, Owner: owner, UID: uid})
 	return x.sealed(), nil
 }
@@ -288,6 +307,7 @@ type Caller struct {
 	UID, GID, PID uint32
 	Groups        []uint32 // supplementary ones
 	AgentID       string   // of the mount that the request came through, for agents' own mounts
+	Recovery      bool     // the request came through a mount for recovery
 }
 
 // noUID is (uid_t)-1, which stands for no uid at all. 65534 is an account as any other, nobody's:
@@ -306,6 +326,9 @@ func (c *Catalog) Resolve(k Caller) (Subject, error) {
 	}
 	if k.UID == noUID {
 		return Subject{}, fmt.Errorf("uid %d: %w", k.UID, ErrUnauthenticated)
+	}
+	if o := c.operator(k.UID); o != nil && k.Recovery {
+		return o.subject(c.version), nil
 	}
 	s := Subject{Kind: HumanUser, UID: k.UID, SessionClass: "INTERACTIVE", SingleOperator: c.SingleOperator, CatalogVersion: c.version}
 	for _, b := range c.Bindings {

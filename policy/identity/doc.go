@@ -123,7 +123,7 @@ type Subject struct {
 	PrimaryGroup   string   `json:"primary_group_id"`
 	Memberships    []string `json:"groups"`
 	Capabilities   []string `json:"capabilities"`
-	SessionClass   string   `json:"session_class"` // INTERACTIVE for people, SERVICE for AI
+	SessionClass   string   `json:"session_class"` // INTERACTIVE for people, SERVICE for AI, RECOVERY for operators
 	RiskFlags      []string `json:"risk_flags,omitempty"`
 	UID            uint32   `json:"uid"`
 	Admin          bool     `json:"admin"`           // holds system_admin
@@ -141,6 +141,8 @@ func (s Subject) Name() string {
 func (s Subject) Home() string {
 	parts := strings.Split(s.ID, ":")
 	switch {
+	case s.PrimaryGroup == "_system":
+		return "" // of the system scope: nothing in the tree is his own
 	case s.Kind == AIAgent && len(parts) == 3:
 		return "groups/" + parts[0] + "/users/" + parts[1] + "/agents/" + parts[2]
 	case s.Kind == AIAgent:
