@@ -132,6 +132,9 @@ type Evidence interface {
 	Head() []byte
 	// Files are the log's own files: log/ (checkpoint, tile/…) and segments/.
 	Files() fs.FS
+	// MayReadAll tells whether the caller may read every record, and so the files that hold
+	// them all.
+	MayReadAll(c Caller) bool
 	// MayRead tells whether the caller may read the record.
 	MayRead(c Caller, r EvidenceRecord) bool
 }

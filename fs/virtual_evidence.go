@@ -383,9 +383,20 @@ func (e *evidenceTree) days(rest, typ string) *treeDir {
 	return d
 }
 
+// whole are the log's files that hold all records. Who may not read every record does
+// not find them; hashes, checkpoint and the key are everybody's.
+func whole(p string) bool {
+	for _, dir := range []string{"segments", "log/tile/entries"} {
+		if p == dir || strings.HasPrefix(p, dir+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 // files passes the log's own files through.
 func (e *evidenceTree) files(dir string) *treeDir {
-	d := e.dir("files/"+dir, func(*call) ([]vent, error) {
+	d := e.dir("files/"+dir, func(c *call) ([]vent, error) {
 		fsys := e.log.Files()
 		if fsys == nil {
 			return nil, nil
@@ -397,21 +408,25 @@ func (e *evidenceTree) files(dir string) *treeDir {
 		var es []vent
 		for _, de := range des {
 			p := path.Join(dir, de.Name())
+			if whole(p) && !e.log.MayReadAll(c.Caller) {
+				continue
+			}
 			if de.IsDir() {
 				es = append(es, vent{de.Name(), e.files(p)})
 				continue
 			}
-			es = append(es, vent{de.Name(), &hostFile{e.node("files/"+p, 0o444), fsys, p}})
+			es = append(es, vent{de.Name(), &hostFile{e.node("files/"+p, 0o444), e.log, fsys, p}})
 		}
 		return es, nil
 	})
-	d.ttl = 0 // that of a partial tile goes when the tile is full
+	d.ttl = 0 // that of a partial tile goes when the tile is full, and not everybody finds all
 	return d
 }
 
 // hostFile is a file of an fs.FS.
 type hostFile struct {
 	node
+	log  Evidence
 	fsys fs.FS
 	p    string
 }
@@ -424,9 +439,12 @@ func (f *hostFile) attr(*call) (vattr, error) {
 	return vattr{mode: syscall.S_IFREG | f.perm, size: st.Size(), mtime: st.ModTime()}, nil
 }
 
-func (f *hostFile) open(_ *call, flags uint32) (vhandle, error) {
+func (f *hostFile) open(c *call, flags uint32) (vhandle, error) {
 	if writes(flags) {
 		return nil, f.refusal()
+	}
+	if whole(f.p) && !f.log.MayReadAll(c.Caller) {
+		return nil, ErrDenied
 	}
 	b, err := fs.ReadFile(f.fsys, f.p)
 	if err != nil {

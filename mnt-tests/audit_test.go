@@ -87,6 +87,15 @@ func TestEvidence28_AnotherGroupsEvidence(t *testing.T) {
 	if out := find("family", "games", "homelab:news"); strings.Contains(out, "evr_") {
 		t.Errorf("another group's are found: %s", out)
 	}
+	// Nor is there a way around: the files that hold all records are not for everybody,
+	// while what checks the log is.
+	p.ok(0, "ls $M/evidence/segments/* $M/evidence/log/tile/entries | grep .")
+	if out, err := p.inGroup(members["games"], gid["family"], "cd $M/evidence && grep -rl homelab . | head; ls segments log/tile/entries"); err == nil || strings.Contains(out, "./") {
+		t.Errorf("read from the log's own files: %s", out)
+	}
+	if out, err := p.inGroup(members["games"], gid["family"], "cd $M/evidence && cat log/checkpoint verifier.key && ls log/tile/0 | grep ."); err != nil {
+		t.Errorf("the log's checkpoint, key and hashes: %s", out)
+	}
 	told := p.told(1, "AIOSFS_QUERY", "family:games", "homelab:news", "suppressed_count")[0]
 	if m := regexp.MustCompile(`"suppressed_count": ?"?([0-9]+)`).FindStringSubmatch(told); m == nil || m[1] == "0" {
 		t.Errorf("what was left out is not counted: %s", told)
@@ -137,6 +146,9 @@ func TestEvidence28_AnotherGroupsEvidence(t *testing.T) {
 	}
 	if got := p.recordsOf(operatorUID); strings.Contains(got, "homelab:") {
 		t.Errorf("nobody has approved, and the operator sees %s", got)
+	}
+	if out, err := p.as(operatorUID, "cd $M/system/evidence && grep -rl homelab: segments log | grep ."); err == nil {
+		t.Errorf("he reads it from %s", out)
 	}
 	p.granted(0, x)
 	if out, err := p.say(0, x, "grant "+x.hash); err == nil {

@@ -53,7 +53,7 @@ func mountCommand() *cobra.Command {
 	addFlags(c.Flags())
 	c.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options: ro, nosuid, nodev, noexec, noatime, allow_other, state=DIR")
 	c.Flags().BoolVar(&background, "background", false, "return once the mount answers (mount.aios does this)")
-	c.Flags().BoolVar(&recovery, "recovery", false, "mount what recovery needs of system/ only, read-only: no goals, no agents, nobody's data")
+	c.Flags().BoolVar(&recovery, "recovery", false, "mount what recovery needs of system/ only, read-only: no goals, no agents, nobody's data; typed actions go to system/recovery/intents/")
 	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "with --recovery: go on although the clock is behind the evidence log's newest record; it is recorded")
 	c.Flags().BoolVar(&debug, "debug", false, "log every request")
 	c.Flags().StringVar(&source, "source", "", "what df and findmnt show as the source")
