@@ -157,4 +157,3 @@ func readAll(s *Store, ino Ino) (string, error) {
 	}
 	return string(b[:n]), h.Close(context.Background())
 }
-
