@@ -36,6 +36,9 @@ func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, ErrInvalid
 	}
+	if len(c.refs) == 1 && off == 0 && int64(len(p)) >= c.size && !c.s.chunks.has(c.refs[0].hash) {
+		return c.whole(p)
+	}
 	done := 0
 	for done < len(p) {
 		pos := off + int64(done)
@@ -51,6 +54,23 @@ func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
 		done += copy(p[done:], b[pos-(c.ends[i]-int64(len(b))):])
 	}
 	return done, nil
+}
+
+// whole reads a file of one chunk past the cache: who reads all of it at once keeps it.
+func (c *chunkContent) whole(p []byte) (int, error) {
+	c.ahead(0)
+	b, err := c.s.chunkInto(c.refs[0].hash, p)
+	if err != nil {
+		return 0, err
+	}
+	n := len(b)
+	if n > 0 && &b[0] != &p[0] {
+		n = copy(p, b)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // ahead notes that chunk i is being read, and has the next ones decoded if that goes on a
@@ -100,6 +120,13 @@ const chunkCacheBytes = 48 << 20
 func (k *chunkCache) init(read func(blob.Hash) ([]byte, error)) {
 	k.read, k.m, k.lru = read, map[blob.Hash]*cachedChunk{}, list.New()
 	k.slots = make(chan struct{}, runtime.GOMAXPROCS(0))
+}
+
+// has tells whether a chunk is decoded already, or is being decoded.
+func (k *chunkCache) has(h blob.Hash) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.m[h] != nil
 }
 
 // get gives a chunk's bytes, which nobody may change.

@@ -24,7 +24,10 @@ type memContent struct{ *bytes.Reader }
 func (memContent) Close() error { return nil }
 
 // chunk reads a chunk from its pack.
-func (s *Store) chunk(h blob.Hash) ([]byte, error) {
+func (s *Store) chunk(h blob.Hash) ([]byte, error) { return s.chunkInto(h, nil) }
+
+// chunkInto reads a chunk into the caller's memory, if it is not longer than that.
+func (s *Store) chunkInto(h blob.Hash, room []byte) ([]byte, error) {
 	s.mu.Lock()
 	b, err := s.get(chunkKey(h))
 	s.mu.Unlock()
@@ -35,7 +38,7 @@ func (s *Store) chunk(h blob.Hash) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err = s.blobs.ReadChunk(context.Background(), h, loc)
+	b, err = s.blobs.ReadChunkInto(context.Background(), h, loc, room)
 	if errors.Is(err, blob.ErrIntegrity) {
 		return nil, fmt.Errorf("%w: %w", ErrIntegrity, err)
 	}

@@ -237,6 +237,16 @@ func TestChunksComeBackAndDamageIsSeen(t *testing.T) {
 		if err != nil || !bytes.Equal(b, k.b) {
 			t.Fatalf("chunk %d: %v", i, err)
 		}
+		for _, spare := range []int{-1, 0, 100} { // what lies behind the room stays as it is
+			room := bytes.Repeat([]byte{0xee}, len(k.b)+200)
+			b, err := s.ReadChunkInto(context.Background(), k.h, k.l, room[:max(len(k.b)+spare, 0)])
+			if err != nil || !bytes.Equal(b, k.b) {
+				t.Fatalf("chunk %d with %d bytes to spare: %v", i, spare, err)
+			}
+			if into := len(b) > 0 && &b[0] == &room[0]; into != (spare >= 0 && len(b) > 0) || bytes.Count(room[max(len(k.b)+spare, 0):], []byte{0xee}) != len(room)-max(len(k.b)+spare, 0) {
+				t.Fatalf("chunk %d with %d bytes to spare: in the room %v", i, spare, into)
+			}
+		}
 		at := int64(k.l.Offset) + frameHeader + int64(r.IntN(int(k.l.Stored)))
 		flip(t, s.packPath(k.l.Pack), at)
 		if b, err := s.ReadChunk(context.Background(), k.h, k.l); !errors.Is(err, ErrIntegrity) {
