@@ -19,6 +19,9 @@ func agentAdd() *cobra.Command {
 	var group string
 	c := &cobra.Command{Use: "add NAME --uid UID", Short: "Register an AI subject that is bound to a uid of its own", Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(c *cobra.Command, a []string) error {
+			if !c.Flags().Changed("uid") {
+				return fail(exitUsage, "%s: the flag --uid is missing (usage: %s)", c.CommandPath(), c.UseLine())
+			}
 			t, err := findTree(c)
 			if err != nil {
 				return err
@@ -32,7 +35,6 @@ func agentAdd() *cobra.Command {
 		}}
 	c.Flags().IntVar(&uid, "uid", 0, "the uid that speaks for the agent, and for nobody else")
 	c.Flags().StringVar(&group, "group", "local", "the group that it belongs to")
-	_ = c.MarkFlagRequired("uid") // the flag exists: it is declared above
 	return c
 }
 

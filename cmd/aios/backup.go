@@ -53,8 +53,8 @@ it is its owner's alone. ` + "`aios restore --from BACKUP STATE`" + ` makes a st
 			if state == "" {
 				state = defaultState()
 			}
-			if _, err := os.Stat(filepath.Join(state, "VERSION")); err != nil {
-				return fail(exitUsage, "%s is no state directory of AIOS: %v", state, err)
+			if err := holdsState(state); err != nil {
+				return err
 			}
 			if rel, err := filepath.Rel(absolute(state), absolute(a[0])); err == nil && filepath.IsLocal(rel) {
 				return fail(exitUsage, "%s lies in the state directory that is backed up", a[0])

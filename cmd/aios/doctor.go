@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"os/user"
@@ -64,6 +66,9 @@ func checkDevice() finding {
 	d, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
 	if err != nil {
 		f.Says, f.Mend = err.Error(), "modprobe fuse; in a container, pass the device in"
+		if errors.Is(err, fs.ErrPermission) {
+			f.Mend = "an administrator must give it mode 0666 (chmod 0666 /dev/fuse)"
+		}
 		return f
 	}
 	d.Close()

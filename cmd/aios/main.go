@@ -12,7 +12,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -96,39 +95,19 @@ func rootCommand() *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.Args = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return nil
-		}
-		hint := ""
-		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-			hint = "; did you mean " + strings.Join(near, ", ") + "?"
-		}
-		return fail(exitUsage, "there is no command %q%s (see `aios help`)", args[0], hint)
-	}
-	root.SuggestionsMinimumDistance = 2
-	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	root.PersistentFlags().String("mount", "", "where AIOS is mounted (default: AIOS_MOUNT, or the one that is mounted)")
 	root.PersistentFlags().Bool("json", false, "print data as JSON")
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return fail(exitUsage, "%v (see `%s --help`)", err, c.CommandPath())
-	})
+	root.SetFlagErrorFunc(flagError)
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(
 		mountCommand(), umountCommand(), goalCommand(), intentCommand(), inboxCommand(),
 		logCommand(), verifyCommand(), fsckCommand(), gcCommand(), reindexCommand(), policyCommand(), agentCommand(), findCommand(),
 		historyCommand(), diffCommand(), restoreVersionCommand(), restoreCommand(), backupCommand(), snapshotCommand(), statusCommand(), doctorCommand(),
 	)
+	root.InitDefaultHelpCmd()
+	root.InitDefaultCompletionCmd()
+	strict(root)
 	return root
-}
-
-// usageArgs makes cobra's argument errors usage errors.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if err := check(c, args); err != nil {
-			return fail(exitUsage, "%v (usage: %s)", err, c.UseLine())
-		}
-		return nil
-	}
 }
 
 func wantsJSON(c *cobra.Command) bool {

@@ -17,6 +17,9 @@ func maintenance(use, short string, do func(c *cobra.Command, d *daemon) error) 
 			if err != nil {
 				return fail(exitUsage, "%v", err)
 			}
+			if err := holdsState(cfg.State); err != nil {
+				return err
+			}
 			logger, err := newLogger(cfg.LogLevel)
 			if err != nil {
 				return err

@@ -52,6 +52,9 @@ func policySign() *cobra.Command {
 			if err != nil {
 				return fail(exitUsage, "%v", err)
 			}
+			if err := holdsState(cfg.State); err != nil {
+				return err
+			}
 			dir := filepath.Join(cfg.State, "policy")
 			if len(a) > 0 {
 				dir = a[0]

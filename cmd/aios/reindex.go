@@ -27,6 +27,9 @@ func reindexCommand() *cobra.Command {
 			if err != nil {
 				return fail(exitUsage, "%v", err)
 			}
+			if err := holdsState(cfg.State); err != nil {
+				return err
+			}
 			logger, err := newLogger(cfg.LogLevel)
 			if err != nil {
 				return err

@@ -2,7 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -40,7 +42,11 @@ good wherever a time is: aios diff DIR@NAME, aios restore-version DIR@NAME.`}
 				if err != nil {
 					return err
 				}
-				return reach(os.Remove(t.path("views", "at", a[0])))
+				err = os.Remove(t.path("views", "at", a[0]))
+				if errors.Is(err, fs.ErrNotExist) {
+					return fail(exitFailed, "there is no snapshot %q (see `aios snapshot ls`)", a[0])
+				}
+				return reach(err)
 			}},
 	)
 	return c
