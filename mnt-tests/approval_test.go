@@ -203,3 +203,20 @@ func TestA8_NobodyToAsk(t *testing.T) {
 	}
 	t.Log("proves: A-8")
 }
+
+// Who may not approve is told what it takes, and an interrupted command that its goal goes
+// on.
+func TestTheCommandSaysWhoMayApprove(t *testing.T) {
+	p := newPeople(t, "--single-operator=false")
+	aios := p.bin + " --mount $M "
+	p.ok(aliceUID, `echo x > $M/groups/local/shared/theirs; echo 'delete /aios/groups/local/shared/theirs' > $M/intents/del; settled del; [ "$(cat $M/intents/del.d/state)" = APPROVAL_PENDING ]`)
+	out, err := p.as(aliceUID, aios+`intent approve del > /dev/null; echo "code $?"`)
+	if err != nil || !strings.Contains(out, "another person") || !strings.HasSuffix(out, "code 3") {
+		t.Errorf("approve: %v %s", err, out)
+	}
+	out, err = p.as(aliceUID, aios+`goal --wait 'delete /aios/groups/local/shared/theirs' > $M/self/home/out & pid=$!
+		for i in $(seq 3000); do grep -q approval $M/self/home/out && break; sleep 0.05; done; kill $pid; wait $pid; echo "code $?"`)
+	if err != nil || !strings.Contains(out, "interrupted; a goal that was dropped goes on") || !strings.HasSuffix(out, "code 1") {
+		t.Errorf("goal: %v %s", err, out)
+	}
+}

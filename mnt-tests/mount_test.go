@@ -109,6 +109,13 @@ func TestMountErrors(t *testing.T) {
 		code, _, stderr := run(t, p.bin, c.args...)
 		said(t, c.what, code, stderr, c.code, c.words...)
 	}
+	inUse, err := os.Open(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, _, stderr := run(t, p.bin, "umount", p.dir)
+	said(t, "an unmount of what is in use", code, stderr, 1, "in use", "fuser -vm "+p.dir)
+	inUse.Close()
 	if code, _, stderr := run(t, p.bin, "umount", p.dir); code != 0 {
 		t.Errorf("umount: %d, %s", code, stderr)
 	}
@@ -122,7 +129,7 @@ func TestMountErrors(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(p.state, "VERSION"), []byte("999\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	code, _, stderr := run(t, p.bin, "mount", "--state", p.state, p.dir)
+	code, _, stderr = run(t, p.bin, "mount", "--state", p.state, p.dir)
 	said(t, "a state of a newer version", code, stderr, 1, "999")
 }
 

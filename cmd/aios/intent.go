@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -53,6 +54,10 @@ func grant(c *cobra.Command, r run) error {
 		fmt.Fprintln(c.OutOrStdout(), text)
 	}
 	if err := r.write("approval", "grant "+m[1]+"\n"); err != nil {
+		var e *exitError
+		if errors.As(err, &e) && e.code == exitDenied {
+			return fail(exitDenied, "%s: not yours to approve; what you asked for yourself takes another person, unless single_operator is true (%w)", r.name, err)
+		}
 		return err
 	}
 	state, err := waitState(c.Context(), r, 10*time.Second)

@@ -83,6 +83,9 @@ func report(err error) int {
 		}
 		return e.code
 	}
+	if errors.Is(err, context.Canceled) {
+		err = errors.New("interrupted; a goal that was dropped goes on (see `aios intent ls`)")
+	}
 	fmt.Fprintln(os.Stderr, "aios:", err)
 	return exitFailed
 }

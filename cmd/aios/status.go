@@ -113,6 +113,9 @@ func unmount(c *cobra.Command, dir string) error {
 	lock := stateOf(dir)
 	out, err := exec.CommandContext(c.Context(), name, args...).CombinedOutput()
 	if err != nil {
+		if strings.Contains(string(out), "busy") {
+			return fail(exitFailed, "%s is in use; leave it, and see who else is there with `fuser -vm %s`", dir, dir)
+		}
 		return fail(exitFailed, "%s", strings.TrimSpace(string(out)))
 	}
 	if lock != "" {
