@@ -456,7 +456,7 @@ func (s *Store) SyncAll(ctx context.Context) error {
 		}
 		s.Forget(n.ino, 1)
 	}
-	if e := s.commit(ctx); err == nil {
+	if e := errors.Join(s.commit(ctx), s.syncAccesses()); err == nil {
 		err = e
 	}
 	return err

@@ -18,6 +18,7 @@ type Handle struct {
 	n      *node
 	read   bool
 	write  bool
+	rule   AtimeRule   // when reading through it counts
 	lent   bool        // the kernel has the host file for this handle; guarded by n.io
 	begun  atomic.Bool // its close has begun
 	closed atomic.Bool
@@ -411,7 +412,7 @@ func (s *Store) SyncIno(ctx context.Context, ino Ino) error {
 	if err := s.syncDraft(ctx, n, true); err != nil {
 		return err
 	}
-	return s.commit(ctx)
+	return errors.Join(s.commit(ctx), s.syncAccess(n))
 }
 
 // syncDraft makes an open draft's bytes durable, and a version of it when the last

@@ -29,10 +29,12 @@ const LendLimit = 256 << 20
 
 // Loan is a host file that stands for an open file. Direct says that this handle must
 // read and write through the store all the same: the file has moved on to bytes that the
-// host file does not hold.
+// host file does not hold. Read says that the opening counts as a reading, and has moved
+// the file's time: the host does not show readings (noatime).
 type Loan struct {
 	File   *os.File
 	Direct bool
+	Read   bool
 }
 
 // pin is the host file that the kernel has of an inode. It is guarded as the draft is.
@@ -44,6 +46,12 @@ type pin struct {
 	seen    bool   // a loan may read through mmap
 	version ID     // whose bytes the file holds, while it is no draft's
 	name    string // its name in staging/ when no version and no draft needs it
+	// A watched file shows by another time of reading than atime that the kernel has read
+	// it, no earlier than since (atime.go).
+	watched bool
+	atime   unix.Timespec
+	since   time.Time
+	rule    AtimeRule
 }
 
 // lends is the store's knowledge of host files that are in the kernel's hands, and of
@@ -102,9 +110,18 @@ func (h *Handle) Lend(ctx context.Context, fresh bool) (l Loan, ok bool, err err
 	p.loans++
 	p.mapped = p.mapped || h.write && h.read
 	p.seen = p.seen || h.read
+	read := false
+	if h.read && h.rule != NoAtime {
+		if hostCounts(p.file) {
+			s.observe(n)
+			s.watch(n, h.rule)
+		} else {
+			read = s.accessed(n, h.rule)
+		}
+	}
 	s.mu.Unlock()
 	h.lent = true
-	return Loan{File: p.file, Direct: direct}, true, nil
+	return Loan{File: p.file, Direct: direct, Read: read}, true, nil
 }
 
 // lendFirst picks the host file when nobody has one yet; n.io is held for writing.
@@ -251,10 +268,18 @@ func (s *Store) giveBack(h *Handle) error {
 	return errors.Join(err, p.file.Close())
 }
 
-// observe takes over what the kernel wrote to a lent draft: size, times, and that there
-// is something to keep. s.mu is held.
+// observe takes over what the kernel did to a lent file: that it was read, and of a draft
+// size, times, and that there is something to keep. s.mu is held.
 func (s *Store) observe(n *node) {
-	if n.pin == nil || n.draft == nil {
+	if n.pin == nil {
+		return
+	}
+	s.observeWrites(n)
+	s.observeReads(n)
+}
+
+func (s *Store) observeWrites(n *node) {
+	if n.draft == nil {
 		return
 	}
 	changed, mtime, err := n.draft.Observe()
@@ -301,7 +326,7 @@ func (s *Store) breakOff(n *node) (*blob.Draft, error) {
 			return nil, err
 		}
 	}
-	f, err := os.OpenFile(s.blobs.StagingPath(name), os.O_RDWR, 0)
+	f, err := s.blobs.OpenStaging(name)
 	if err != nil {
 		return nil, fmt.Errorf("open for writing: %w", err)
 	}

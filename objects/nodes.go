@@ -28,6 +28,9 @@ func (s *Store) node(ino Ino) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("inode %d: %w", ino, err)
 	}
+	if at, ok := s.reads.get(ino, rec.ctime); ok {
+		rec.atime = at
+	}
 	n := &node{inode: *rec, kept: true, counted: countOf(rec)}
 	s.nodes[ino] = n
 	n.element = s.idle.PushFront(n)
@@ -48,7 +51,7 @@ func (s *Store) touch(n *node) {
 		// The epoch before is being encoded and has not come to this one yet.
 		s.committing.before[n] = n.encode()
 	}
-	n.dirty = s.open
+	n.dirty, n.lazy = s.open, false
 	s.open.inodes[n.ino] = n
 }
 

@@ -62,6 +62,7 @@ type node struct {
 	element *list.Element // in the list of nodes that may be evicted
 	dirty   *overlay      // the epoch that has the last change of this inode and has not encoded it yet
 	kept    bool          // an epoch that was closed may hold its record
+	lazy    bool          // its time of reading is newer than its record, and not durable
 	orphan  bool          // an epoch may hold that it lives without a name
 	// orphanOld says that one before the open one may, although that has a note, too.
 	orphanOld bool
@@ -124,6 +125,7 @@ type Store struct {
 	subs   subscribers
 	seal   sealer
 	lends  lends
+	reads  readTable // guarded by mu
 	chunks chunkCache
 
 	stop   chan struct{}
@@ -186,6 +188,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s.outbox.init()
 	s.seal.init()
 	s.lends.init()
+	s.reads.init(o.Dir, o.ReadOnly, o.Logger)
 	s.chunks.init(s.chunk)
 	if err := s.start(ctx); err != nil {
 		s.dropPins()
@@ -261,6 +264,9 @@ func (s *Store) epochLoop() {
 			if err := s.commit(context.Background()); err != nil {
 				s.o.Logger.Error("an epoch could not be committed", "error", err)
 			}
+			s.mu.Lock()
+			s.reads.flush()
+			s.mu.Unlock()
 			s.advanceHorizon()
 		}
 	}
@@ -300,9 +306,10 @@ func (s *Store) Close() error {
 		s.mu.Lock()
 		s.open.puts["m-open"] = nil // nothing is left to recover
 		s.mu.Unlock()
-		err = errors.Join(err, s.commit(context.Background()))
+		err = errors.Join(err, s.commit(context.Background()), s.syncAccesses())
 	}
 	s.mu.Lock()
+	err = errors.Join(err, s.reads.close())
 	for _, n := range s.nodes {
 		if n.content != nil {
 			err = errors.Join(err, n.content.Close())

@@ -150,6 +150,9 @@ func (s *Store) SetAttr(c Cred, ino Ino, set SetAttr) (Attr, error) {
 		}
 	}
 	n.ctime = s.o.Now()
+	if n.pin != nil && n.pin.watched {
+		s.watch(n, n.pin.rule)
+	}
 	return s.attrOf(n), nil
 }
 
