@@ -166,7 +166,11 @@ func (t *tree) OpenDir(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOu
 	if !p.closed() && p.level != levelReserved {
 		// The kernel may keep the listing. Not of the layout, where callers
 		// see different names (T-19).
-		out.OpenFlags = fuse.FOPEN_CACHE_DIR | fuse.FOPEN_KEEP_CACHE
+		out.OpenFlags = fuse.FOPEN_CACHE_DIR
+		// Where reading moves its time, the kernel is to ask, and not to read what it has.
+		if !t.store.AccessDue(objects.Ino(in.NodeId), t.ruleOf(in.Flags, true)) {
+			out.OpenFlags |= fuse.FOPEN_KEEP_CACHE
+		}
 	}
 	return fuse.OK
 }
@@ -260,6 +264,9 @@ func (t *tree) readDir(cancel <-chan struct{}, in *fuse.ReadIn, out *fuse.DirEnt
 	}
 	c := &call{Context: &fuse.Context{Caller: in.Caller, Cancel: cancel}, Caller: h.caller, t: t}
 	d := h.dir
+	if d.stored != nil {
+		t.store.Accessed(objects.Ino(h.ino), t.ruleOf(in.Flags, true))
+	}
 	if in.Offset == 0 || !d.loaded {
 		if err := t.load(c, d); err != nil {
 			return status(err)

@@ -60,7 +60,12 @@ func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	if err != nil {
 		return status(err)
 	}
-	return status(t.admit(settled(c), &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}, fresh, out))
+	h := &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}
+	if err := t.admit(settled(c), h, fresh, out); err != nil {
+		return status(err)
+	}
+	t.opened(h)
+	return fuse.OK
 }
 
 func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
@@ -201,7 +206,9 @@ func (t *tree) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.R
 	case h.virt != nil:
 		n, err = h.virt.read(c, buf, int64(in.Offset))
 	case h.file != nil:
-		n, err = h.file.ReadAt(buf, int64(in.Offset))
+		if n, err = h.file.ReadAt(buf, int64(in.Offset)); err == nil || errors.Is(err, io.EOF) {
+			readBy(h, in.Flags)
+		}
 	default:
 		return nil, fuse.EBADF
 	}
@@ -369,6 +376,9 @@ func (t *tree) CopyFileRange(cancel <-chan struct{}, in *fuse.CopyFileRangeIn) (
 	n, err := t.store.CopyRange(settled(c), to.caller.cred(), from.file, int64(in.OffIn), to.file, int64(in.OffOut), int64(min(in.Len, maxCopy)))
 	if n > 0 {
 		err = nil
+		if readBy(from, from.flags) {
+			t.moved(from.ino)
+		}
 	}
 	return uint32(n), status(err)
 }

@@ -9,7 +9,7 @@ import (
 
 // The bytes of a small file go to the kernel with the first open that reads it
 // (NOTIFY_STORE), which saves the READ, and the question for the attributes that the time
-// of reading in it costs (limits.md §3). The rules, for a notice in a handler must not
+// of reading in it costs (limits.md §3); not where a READ is wanted, to count it (atime.go). The rules, for a notice in a handler must not
 // wait for a page that waits for the daemon, nor bring back what has been changed:
 //
 //   - no other handle of the inode is open: nobody reads or writes it now; opens, closes
@@ -24,16 +24,16 @@ const givenMost = largeFile
 
 var givenRoom = sync.Pool{New: func() any { return new([givenMost]byte) }}
 
-// first tells whether the only handle of an inode is the one that is being opened, and the
-// kernel was not given its bytes yet; m.mu is held.
-func (p *passing) first(ino uint64, m *openMode) bool {
+// first tells whether the only handle of an inode is the one that is being opened, to read
+// alone, and the kernel was not given its bytes yet; and whether the kernel may know some
+// from an earlier open. m.mu is held.
+func (p *passing) first(ino uint64, m *openMode, readOnly bool) (give, known bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, given := p.given[ino]; given || m.users != 1 || !p.ready.Load() {
-		return false
-	}
-	p.given[ino] = struct{}{}
-	return true
+	given, known := p.given[ino]
+	give = readOnly && !given && m.users == 1 && p.ready.Load()
+	p.given[ino] = given || give
+	return give, known
 }
 
 // forget is told that the kernel forgets an inode.
@@ -45,24 +45,25 @@ func (p *passing) forget(ino uint64) {
 
 // giveBytes puts a small file's bytes into the kernel's cache. Whatever fails, the kernel
 // reads them as usual.
-func (t *tree) giveBytes(h *handle) {
+func (t *tree) giveBytes(h *handle) (given bool) {
 	size, version := h.file.Attr().Size, h.file.Version()
 	if size == 0 || size > givenMost || version.IsZero() {
-		return
+		return false
 	}
 	room := givenRoom.Get().(*[givenMost]byte)
 	defer givenRoom.Put(room)
 	n, err := h.file.ReadAt(room[:size], 0)
 	if err != nil && err != io.EOF || int64(n) != size {
-		return
+		return false
 	}
 	if st := t.pass.tr.InodeNotifyStoreCache(h.ino, 0, room[:n]); st != fuse.OK {
 		t.log.Debug("the kernel does not take a file's bytes", "ino", h.ino, "status", st)
-		return
+		return false
 	}
 	if h.file.Version() != version {
 		t.inval.add(notice{ino: h.ino})
 	}
+	return true
 }
 
 // resizing keeps the bytes of a file from being given to the kernel while its size is

@@ -30,7 +30,7 @@ func (r *rig) inside(name, text string) {
 // The first open of a small file brings its bytes, and none is read: neither by that open
 // nor by the next. What changes them, by any road, shows.
 func TestSmallFilesAreGiven(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, func(o *Options) { o.Atime = objects.NoAtime }) // or the first reading is asked for
 	reads := func() uint64 { return r.srv.Operations()["READ"] }
 	for i, n := range []int{1, 100, 4095, 4096, 4097, 20000, 65535, 65536} {
 		name := fmt.Sprint("f", i)
@@ -68,10 +68,51 @@ func TestSmallFilesAreGiven(t *testing.T) {
 	}
 }
 
-// A file that is opened for the first time while it is changed: whatever a reader saw,
-// afterwards everybody sees what the store has.
-func TestGivenWhileChanged(t *testing.T) {
+// Where the first reading moves a file's time the kernel asks for the bytes, so that an
+// open alone does not count; after it nothing more is asked, nor by a kernel that has
+// forgotten them. A change makes the next reading the first.
+func TestOnlyTheFirstReadingIsAskedFor(t *testing.T) {
 	r := newRig(t, nil)
+	reads := func() uint64 { return r.srv.Operations()["READ"] }
+	for i, n := range []int{1, 4096, 4097, 65536} {
+		name := fmt.Sprint("f", i)
+		want := strings.Repeat("x", n)
+		put(t, r.shared(name), want)
+		for _, first := range []string{"since it was made", "since its mode was changed"} {
+			for range 3 {
+				f, err := os.Open(r.shared(name))
+				if err != nil {
+					t.Fatal(err)
+				}
+				f.Close()
+			}
+			for _, asked := range []bool{true, false, false} {
+				before := reads()
+				if got := get(t, r.shared(name)); got != want {
+					t.Fatalf("%d bytes are read as %d", n, len(got))
+				}
+				if (reads() > before) != asked {
+					t.Errorf("%d bytes, %s: %d READs, asked for %v", n, first, reads()-before, asked)
+				}
+			}
+			if err := os.Chmod(r.shared(name), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// A file that is opened for the first time while it is changed: whatever a reader saw,
+// afterwards everybody sees what the store has; whether the kernel is given its bytes or,
+// to count the reading, asks for them and drops what it has.
+func TestGivenWhileChanged(t *testing.T) {
+	for name, rule := range map[string]objects.AtimeRule{"given": objects.NoAtime, "counted": objects.StrictAtime} {
+		t.Run(name, func(t *testing.T) { givenWhileChanged(t, rule) })
+	}
+}
+
+func givenWhileChanged(t *testing.T, rule objects.AtimeRule) {
+	r := newRig(t, func(o *Options) { o.Atime = rule })
 	old, now := strings.Repeat("o", 9000), strings.Repeat("n", 5000)
 	changes := []func(name string) (want string, err error){
 		func(name string) (string, error) { return now, os.WriteFile(r.shared(name), []byte(now), 0o644) },

@@ -25,6 +25,8 @@ type invalidator struct {
 type notice struct {
 	ino  uint64
 	name string // "" for the inode itself
+	// attrs says that the bytes are good, and only the attributes old.
+	attrs bool
 }
 
 func newInvalidator(t *tree) *invalidator {
@@ -38,10 +40,10 @@ func (v *invalidator) changed(c objects.Change) {
 	}
 	ns := make([]notice, 0, len(c.Inos)+2*len(c.Dentries))
 	for _, d := range c.Dentries {
-		ns = append(ns, notice{uint64(d.Dir), d.Name}, notice{uint64(d.Dir), ""})
+		ns = append(ns, notice{ino: uint64(d.Dir), name: d.Name}, notice{ino: uint64(d.Dir)})
 	}
 	for _, i := range c.Inos {
-		ns = append(ns, notice{uint64(i), ""})
+		ns = append(ns, notice{ino: uint64(i)})
 	}
 	v.add(ns...)
 }
@@ -90,9 +92,12 @@ func (v *invalidator) run(tr transport) {
 		}
 		for _, n := range q {
 			// ENOENT means that the kernel does not know it: nothing to forget.
-			if n.name != "" {
+			switch {
+			case n.name != "":
 				tr.EntryNotify(n.ino, n.name)
-			} else {
+			case n.attrs:
+				tr.InodeNotify(n.ino, -1, 0)
+			default:
 				tr.InodeNotify(n.ino, 0, 0)
 			}
 		}

@@ -353,7 +353,7 @@ func (t *tree) ensure(ctx context.Context, path string, mode, uid, gid uint32, s
 			dir, name = path[:i], path[i+1:]
 		}
 		if p, err := t.store.Resolve(dir); err == nil {
-			t.inval.add(notice{uint64(p.Ino), name}, notice{uint64(p.Ino), ""}, notice{uint64(a.Ino), ""})
+			t.inval.add(notice{ino: uint64(p.Ino), name: name}, notice{ino: uint64(p.Ino)}, notice{ino: uint64(a.Ino)})
 		}
 	}
 	return nil

@@ -204,6 +204,9 @@ func (t *tree) Readlink(cancel <-chan struct{}, h *fuse.InHeader) ([]byte, fuse.
 		return []byte(to), status(err)
 	}
 	to, err := t.store.Readlink(objects.Ino(h.NodeId))
+	if err == nil {
+		t.store.Accessed(objects.Ino(h.NodeId), t.ruleOf(0, false))
+	}
 	return []byte(to), status(err)
 }
 

@@ -44,6 +44,11 @@ type Options struct {
 	// ReadOnly refuses every change with EROFS.
 	ReadOnly bool
 
+	// Atime says when reading moves times of reading, NoDirAtime that it never does for
+	// directories. Where nothing may be written, none moves.
+	Atime      objects.AtimeRule
+	NoDirAtime bool
+
 	// NoPassthrough keeps all bytes on the way through the daemon.
 	NoPassthrough bool
 	// NearLimit tells whether a file is so near to its owner's quota that each

@@ -42,9 +42,9 @@ type passing struct {
 	on     atomic.Bool
 	reason atomic.Value // string: why not
 
-	// given are the inodes whose bytes the kernel was given with an open, since it knows
-	// them; guarded by mu.
-	given map[uint64]struct{}
+	// given are the inodes that were open through the page cache since the kernel knows
+	// them, and whether it was given their bytes with an open; guarded by mu.
+	given map[uint64]bool
 
 	lastMu  sync.Mutex
 	created time.Time   // when a file was last made
@@ -66,7 +66,7 @@ type openMode struct {
 const loneCreate = 100 * time.Millisecond
 
 func (p *passing) init() {
-	p.modes, p.given = map[uint64]*openMode{}, map[uint64]struct{}{}
+	p.modes, p.given = map[uint64]*openMode{}, map[uint64]bool{}
 	p.reason.Store("not mounted yet")
 }
 
@@ -203,6 +203,7 @@ func (p *passing) put(ino uint64, m *openMode) {
 // fresh files are empty and get a host file at once.
 func (t *tree) admit(ctx context.Context, h *handle, fresh bool, out *fuse.OpenOut) error {
 	h.mode, out.OpenFlags = ioPlain, storedFlags(h.flags)
+	h.file.Counts(t.ruleOf(h.flags, false))
 	if err := t.pass.admit(ctx, t, h, fresh, out); err != nil {
 		return errors.Join(err, h.file.Close(ctx))
 	}
@@ -231,6 +232,9 @@ func (p *passing) admit(ctx context.Context, t *tree, h *handle, fresh bool, out
 			if direct || loan.Direct {
 				out.OpenFlags |= fuse.FOPEN_DIRECT_IO
 			}
+			if loan.Read {
+				t.moved(h.ino)
+			}
 			m.mu.Unlock() // it is in use until release
 			return nil
 		}
@@ -238,8 +242,18 @@ func (p *passing) admit(ctx context.Context, t *tree, h *handle, fresh bool, out
 	if out.OpenFlags&fuse.FOPEN_DIRECT_IO == 0 {
 		m.cached++
 		h.mode = ioCached
-		if !writes(h.flags) && p.first(h.ino, m) {
-			t.giveBytes(h)
+		due := h.file.Unread()
+		ask := due && t.reads.few()
+		give, known := p.first(h.ino, m, !writes(h.flags) && !ask)
+		given := give && t.giveBytes(h)
+		switch {
+		case !due || !given && !known: // it does not count, or the kernel asks
+		case !ask:
+			h.unseen = unseenOfMany
+		case m.cached > 1: // others may have it mapped
+			h.unseen = unseenOne
+		default:
+			out.OpenFlags &^= fuse.FOPEN_KEEP_CACHE
 		}
 	}
 	m.mu.Unlock()

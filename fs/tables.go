@@ -74,6 +74,7 @@ type handle struct {
 	caller Caller
 	file   *objects.Handle // a stored file
 	mode   ioMode          // how the kernel reaches the stored file's bytes
+	unseen unseen          // whether the open counts as reading
 	virt   vhandle         // a virtual file
 	dir    *dirReader      // a directory
 }

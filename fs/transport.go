@@ -23,7 +23,7 @@ const (
 
 // transport carries requests from the kernel and notices to it. Notices must
 // not be sent from a request's handler, but for InodeNotifyStoreCache of a file
-// that nobody has open to read.
+// that nobody has open to read, and InodeNotify for attributes alone.
 type transport interface {
 	Serve()
 	WaitMount() error

@@ -30,6 +30,7 @@ type tree struct {
 	nodes              nodeTable
 	handles            handleTable
 	pass               passing
+	reads              readings
 	ops                operations
 	root               vdir // the projections beside system and groups
 	drop               *dropBox

@@ -339,7 +339,7 @@ func (t *tree) moveOut(c *call, d vdir, name string, to objects.Ino, as string) 
 	if err != nil {
 		return err
 	}
-	t.inval.add(notice{uint64(a.Ino), ""}, notice{uint64(to), ""})
+	t.inval.add(notice{ino: uint64(a.Ino)}, notice{ino: uint64(to)})
 	return nil
 }
 

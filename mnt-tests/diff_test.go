@@ -152,10 +152,11 @@ var differences = []difference{
 		},
 	},
 	{
-		what:   "the time of reading",
-		reason: "pages that the kernel has are read without the daemon, and FUSE has no message for it",
+		what: "the time of reading",
+		reason: "the kernel keeps what it has read of a symbolic link, and does not ask again after a change; an empty file is read without asking; " +
+			"and of many small files that are read in a row the open counts, the kernel hears of it late: FUSE has no message that kept bytes are read",
 		is: func(c call, mount, disk string) bool {
-			return (c.Op == "stat" || c.Op == "tree") && atimes.ReplaceAllString(mount, "") == atimes.ReplaceAllString(disk, "") && len(atimes.FindAllString(mount, -1)) > len(atimes.FindAllString(disk, -1))
+			return differentReads(c, mount, disk, func(mode string) bool { return mode[:2] == "12" || mode[:2] == "10" })
 		},
 	},
 	{
@@ -170,8 +171,30 @@ var differences = []difference{
 // fifoTimes are what stat says of a FIFO's times.
 var fifoTimes = regexp.MustCompile(`(\b1[0-7]{4} links=.*?)( m\+)?( c\+)?(?m:$)`)
 
-// atimes are the times of reading in what stat shows.
-var atimes = regexp.MustCompile(` a=-?\d+\.\d+`)
+// atimes are the times of reading in what stat shows, and modes what stands before them: a
+// time of reading that a program set long ago is shown, one that has moved since is not.
+var (
+	atimes = regexp.MustCompile(` a=-?\d+\.\d+`)
+	modes  = regexp.MustCompile(`\b([0-7]{5,6}) links=`)
+)
+
+// differentReads tells whether what stat shows differs in times of reading alone, and
+// wherever it does, of a mode that is allowed.
+func differentReads(c call, mount, disk string, allowed func(mode string) bool) bool {
+	m, d := strings.Split(mount, "\n"), strings.Split(disk, "\n")
+	if c.Op != "stat" && c.Op != "tree" || len(m) != len(d) {
+		return false
+	}
+	for i := range m {
+		mode := modes.FindStringSubmatch(m[i])
+		switch {
+		case m[i] == d[i]:
+		case mode == nil, atimes.ReplaceAllString(m[i], "") != atimes.ReplaceAllString(d[i], ""), !allowed(mode[1]):
+			return false
+		}
+	}
+	return true
+}
 
 func excused(c call, mount, disk string) *difference {
 	for i := range differences {

@@ -28,7 +28,7 @@ func TestMountOptions(t *testing.T) {
 	}
 	dir := filepath.Join(p.dir, "groups/local/shared")
 	daemon := mounted(t, p.bin, p.state, p.dir)
-	p.sh(t, 0, "", `cp /usr/bin/id id; chmod 4755 id; mknod -m 666 null c 1 3; echo text > f; touch -a -d 2001-01-01 f`)
+	p.sh(t, 0, "", `cp /usr/bin/id id; chmod 4755 id; mknod -m 666 null c 1 3; echo text > f; echo text > r; touch -a -d 2001-01-01 r`)
 	stopMount(t, p, daemon)
 	for _, c := range []struct{ options, flags, fails, works string }{
 		{"", "rw,nosuid,nodev,relatime", "echo > null", `echo more >> f; test "$(./id -u)" = 60101`},
@@ -36,7 +36,9 @@ func TestMountOptions(t *testing.T) {
 		{"noexec", "rw,nosuid,nodev,noexec,relatime", "./id", "echo more >> f; sh f || test $? = 127"},
 		{"suid", "rw,nodev,relatime", "echo > null", `test "$(./id -u)" = 0`},
 		{"dev", "rw,nosuid,relatime", "mknod x c 1 3", `echo > null; test "$(./id -u)" = 60101`},
-		{"noatime,,dirsync", "rw,nosuid,nodev,noatime rw,dirsync", "echo > null", `cat f; test "$(stat -c %x f | cut -c1-4)" = 2001`},
+		{"noatime,,dirsync", "rw,nosuid,nodev,noatime rw,dirsync", "echo > null", `cat r; test "$(stat -c %x r | cut -c1-4)" = 2001`},
+		{"nodiratime,relatime", "rw,nosuid,nodev,nodiratime,relatime", "echo > null", `cat r; test "$(stat -c %x r | cut -c1-4)" != 2001`},
+		{"strictatime", "rw,nosuid,nodev", "echo > null", `cat r; old=$(stat -c %x r); cat r; test "$(stat -c %x r)" != "$old"`},
 		{"ro,noexec,suid,dev", "ro,noexec,relatime", "./id; echo > f", "cat f > null"},
 	} {
 		t.Run("with "+c.options, func(t *testing.T) {

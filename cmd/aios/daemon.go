@@ -49,6 +49,8 @@ type mountSettings struct {
 	source     string   // shown by df and findmnt, "aios" when it is empty
 	options    []string // passed to the kernel
 	readOnly   bool
+	atime      objects.AtimeRule
+	noDirAtime bool
 	recovery   bool
 	clock      bool // an operator says that it is right
 	debug      bool
@@ -136,7 +138,7 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 		Mountpoint: m.mountpoint, Store: d.store, Identity: d.ids.Catalog, Gate: gate{d.kernel}, Denials: denialSide{d.log, d.logger, &d.refused},
 		Evidence: evidenceSide{log: d.log, dir: d.evidenceDir()}, Policy: policySide{d.bundle}, Agents: agentsSide{d}, Apps: appsSide{},
 		Health: d.health, Status: d.status, Metrics: d.metrics, ReadOnly: m.readOnly, MountOptions: m.options, AllowOther: &d.cfg.AllowOther, Transport: d.cfg.Transport, Debug: m.debug, Logger: d.logger,
-		FsName: m.source, NoPassthrough: d.cfg.Passthrough == "off",
+		FsName: m.source, Atime: m.atime, NoDirAtime: m.noDirAtime, NoPassthrough: d.cfg.Passthrough == "off",
 	}
 	if err := d.startRuntime(ctx, &o); err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	aiosfs "github.com/ai-os-dot-net/aios/fs"
+	"github.com/ai-os-dot-net/aios/objects"
 )
 
 const (
@@ -51,7 +52,7 @@ func mountCommand() *cobra.Command {
 			return serve(c.Context(), cfg, m)
 		}}
 	addFlags(c.Flags())
-	c.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options: ro, nosuid, nodev, noexec, noatime, allow_other, state=DIR")
+	c.Flags().StringSliceVarP(&opts, "options", "o", nil, "mount options: ro, nosuid, nodev, noexec, relatime, noatime, allow_other, state=DIR")
 	c.Flags().BoolVar(&background, "background", false, "return once the mount answers (mount.aios does this)")
 	c.Flags().BoolVar(&recovery, "recovery", false, "mount what recovery needs of system/ only, read-only: no goals, no agents, nobody's data; typed actions go to system/recovery/intents/")
 	c.Flags().BoolVar(&acceptClock, "accept-clock", false, "with --recovery: go on although the clock is behind the evidence log's newest record; it is recorded")
@@ -64,7 +65,7 @@ func mountCommand() *cobra.Command {
 }
 
 // passed are the options that the kernel takes as they are.
-var passed = []string{"nosuid", "suid", "nodev", "dev", "noexec", "exec", "sync", "async", "dirsync", "atime", "noatime", "relatime"}
+var passed = []string{"nosuid", "suid", "nodev", "dev", "noexec", "exec", "sync", "async", "dirsync", "atime", "noatime", "relatime", "strictatime", "diratime", "nodiratime"}
 
 // ignored are options that mount(8) and fstab add and that mean nothing here.
 var ignored = []string{"rw", "defaults", "auto", "noauto", "user", "nouser", "users", "_netdev", "nofail", "default_permissions"}
@@ -82,6 +83,7 @@ func (m *mountSettings) parse(opts []string, cfg *config) error {
 			cfg.State = v
 		case slices.Contains(passed, o):
 			m.options = append(m.options, o)
+			m.readTimes(o)
 		case o == "" || slices.Contains(ignored, o) || strings.HasPrefix(o, "x-"):
 		case o == "remount":
 			return fail(exitUsage, "a mounted AIOS cannot be remounted; unmount it and mount it again")
@@ -90,6 +92,21 @@ func (m *mountSettings) parse(opts []string, cfg *config) error {
 		}
 	}
 	return nil
+}
+
+// readTimes takes what an option says of times of reading: the kernel does not tell the
+// daemon. Of several, the same one holds as in the kernel: strictatime, then noatime.
+func (m *mountSettings) readTimes(option string) {
+	switch {
+	case option == "strictatime":
+		m.atime = objects.StrictAtime
+	case option == "noatime" && m.atime == objects.Relatime:
+		m.atime = objects.NoAtime
+	case option == "atime" && m.atime == objects.NoAtime:
+		m.atime = objects.Relatime
+	case option == "diratime", option == "nodiratime":
+		m.noDirAtime = option == "nodiratime"
+	}
 }
 
 func newLogger(level string) (*slog.Logger, error) {

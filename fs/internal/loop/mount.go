@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -121,8 +122,13 @@ var flagOf = map[string]struct {
 	"sync": {syscall.MS_SYNCHRONOUS, false}, "async": {syscall.MS_SYNCHRONOUS, true},
 	"dirsync": {syscall.MS_DIRSYNC, false},
 	"noatime": {syscall.MS_NOATIME, false}, "atime": {syscall.MS_NOATIME, true},
-	"relatime": {syscall.MS_RELATIME, false},
+	"nodiratime": {syscall.MS_NODIRATIME, false}, "diratime": {syscall.MS_NODIRATIME, true},
+	"relatime": {syscall.MS_RELATIME, false}, "strictatime": {syscall.MS_STRICTATIME, false},
 }
+
+// unhelped are the options that fusermount3 does not know: it mounts with relatime, and it
+// is the daemon that does as they say.
+var unhelped = []string{"relatime", "strictatime", "diratime", "nodiratime"}
 
 func mountDirect(dir string, o *fuse.MountOptions) (int, error) {
 	var st syscall.Stat_t
@@ -186,7 +192,7 @@ func mountByHelper(dir string, o *fuse.MountOptions) (int, error) {
 	ours, theirs := os.NewFile(uintptr(pair[0]), "fusermount3"), os.NewFile(uintptr(pair[1]), "fusermount3")
 	defer ours.Close()
 	defer theirs.Close()
-	opts := append([]string{}, o.Options...)
+	opts := slices.DeleteFunc(slices.Clone(o.Options), func(s string) bool { return slices.Contains(unhelped, s) })
 	if o.AllowOther {
 		opts = append(opts, "allow_other")
 	}

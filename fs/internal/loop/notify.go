@@ -27,7 +27,7 @@ func (l *Loop) withDevice(f func(fd uintptr) syscall.Errno) syscall.Errno {
 
 // notify sends a notice. The kernel takes locks for it that a request may
 // hold: it must not be sent from a handler, but for bytes under the rule of
-// InodeNotifyStoreCache, and blocks in an ordinary call.
+// InodeNotifyStoreCache and for attributes alone, and blocks in an ordinary call.
 func notify[T any](l *Loop, code int32, head T, more []byte) fuse.Status {
 	msg := struct {
 		fuse.OutHeader
