@@ -1,10 +1,14 @@
 package mnttests
 
 import (
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 )
 
 // A daemon that was killed leaves a mount that nobody answers for. The next one there
@@ -43,4 +47,50 @@ func TestMountOverADeadMount(t *testing.T) {
 		t.Errorf("%d mounts lie on each other, %v", n, err)
 	}
 	detach(p.dir)
+}
+
+// The same in the background, as mount(8) mounts: what the kernel remembers of a dead mount
+// is no daemon that answers.
+func TestMountInBackgroundOverADeadMount(t *testing.T) {
+	p := newPlace(t)
+	mount := func() {
+		t.Helper()
+		c := exec.Command(p.bin, "mount", "--background", "--state", p.state, p.dir)
+		c.Stderr = os.Stderr // no pipe, which the daemon would hold open
+		if err := c.Run(); err != nil {
+			t.Fatalf("mount: %v", err)
+		}
+	}
+	mount()
+	for range 2 {
+		if _, err := os.Stat(filepath.Join(p.dir, "system")); err != nil { // remembered for an hour
+			t.Fatal(err)
+		}
+		b, err := os.ReadFile(filepath.Join(p.dir, "system/runtime/health.json"))
+		var health struct{ PID int }
+		if err == nil {
+			err = json.Unmarshal(b, &health)
+		}
+		if err != nil || health.PID == 0 {
+			t.Fatalf("the daemon's number: %s, %v", b, err)
+		}
+		if err := syscall.Kill(health.PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+			if _, err := os.ReadDir(p.dir); err != nil {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatal("the mount of a killed daemon answers")
+			}
+		}
+		mount()
+		if _, err := os.ReadDir(p.dir); err != nil {
+			t.Errorf("the new mount: %v", err)
+		}
+	}
+	if code, _, stderr := run(t, p.bin, "umount", p.dir); code != 0 {
+		t.Errorf("umount: %d, %s", code, stderr)
+	}
 }

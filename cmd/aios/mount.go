@@ -244,6 +244,9 @@ func answers(mountpoint string) bool {
 	if err != nil || !slices.Contains(mounts, mountpoint) {
 		return false
 	}
-	_, err = os.Stat(filepath.Join(mountpoint, "system"))
+	d, err := os.Open(filepath.Join(mountpoint, "system")) // a dead one's attributes may be in the kernel's cache
+	if err == nil {
+		err = d.Close()
+	}
 	return err == nil
 }
