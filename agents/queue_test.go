@@ -1,12 +1,18 @@
 package agents
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -126,32 +132,46 @@ func TestNobodyStarves(t *testing.T) {
 	}
 }
 
-// slow is an adapter that counts who is in it at once.
-type slow struct {
-	ai, peak, humans atomic.Int32
-	gate             chan struct{}
-}
+// slow counts the humans that it serves, and holds an AI's action, which is carried out in
+// a child, until the child is told to go on.
+type slow struct{ humans atomic.Int32 }
 
 func (s *slow) Manifest() adapter.Manifest {
-	return adapter.Manifest{ID: "slow", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Kinds: []adapter.Kind{{Action: "process.list", Class: policy.Read, Rollback: adapter.RollbackNone, Timeout: time.Minute}}}
+	return adapter.Manifest{ID: "slow", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess, Sandbox: &adapter.Sandbox{},
+		Kinds: []adapter.Kind{{Action: "process.list", Class: policy.Read, Rollback: adapter.RollbackNone, Timeout: time.Minute}}}
 }
 
 func (s *slow) Simulate(context.Context, adapter.Request) ([]adapter.Preview, error) { return nil, nil }
 
-func (s *slow) Execute(ctx context.Context, r adapter.Request) (adapter.Output, error) {
+func (s *slow) Execute(_ context.Context, r adapter.Request) (adapter.Output, error) {
 	if !r.Subject.IsAI {
 		s.humans.Add(1)
 		return adapter.Output{}, nil
 	}
-	n := s.ai.Add(1)
-	defer s.ai.Add(-1)
-	for p := s.peak.Load(); n > p && !s.peak.CompareAndSwap(p, n); p = s.peak.Load() {
-	}
-	select {
-	case <-s.gate:
-	case <-ctx.Done():
-	}
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, syscall.SIGCONT) // which does nothing to a child that does not wait for it yet
+	<-told
 	return adapter.Output{}, nil
+}
+
+// inSlow are the children that carry out an action.
+func inSlow() (pids []int) {
+	all, _ := filepath.Glob("/proc/[0-9]*") // the pattern is a good one
+	for _, dir := range all {
+		name, err := os.ReadFile(dir + "/cmdline")
+		if err != nil || strings.TrimRight(string(name), "\x00") != hostName {
+			continue
+		}
+		stat, err := os.ReadFile(dir + "/stat")
+		if err != nil {
+			continue
+		}
+		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && len(f) > 1 && f[1] == strconv.Itoa(os.Getpid()) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func (s *slow) Rollback(context.Context, adapter.Request, map[string]any) error { return nil }
@@ -162,7 +182,7 @@ func TestFloodOfAnAI(t *testing.T) {
 	t.Log("proves: actions-37 G-4 G-11")
 	m := newMachine(t)
 	m.stop()
-	x := &slow{gate: make(chan struct{})}
+	x := &slow{}
 	m.extra = []adapter.Adapter{x}
 	m.start()
 	ai, alice := m.who(agentUID), m.who(aliceUID)
@@ -182,10 +202,34 @@ func TestFloodOfAnAI(t *testing.T) {
 	if x.humans.Load() != 1 {
 		t.Error("a human waited behind the flood")
 	}
-	if p := x.peak.Load(); p < 1 || p > workers/2 {
-		t.Errorf("AIs held %d of %d workers", p, workers)
+	for end := time.Now().Add(time.Minute); len(inSlow()) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("no action of the AI is carried out")
+		}
 	}
-	close(x.gate)
+	peak := make(chan int)
+	over := make(chan struct{})
+	go func() { // lets one after another go on
+		most := 0
+		for {
+			select {
+			case <-over:
+				peak <- most
+				return
+			case <-time.After(time.Millisecond):
+			}
+			in := inSlow()
+			if most = max(most, len(in)); len(in) > 0 {
+				_ = syscall.Kill(in[0], syscall.SIGCONT)
+			}
+		}
+	}()
+	defer func() {
+		close(over)
+		if p := <-peak; p < 1 || p > workers/2 {
+			t.Errorf("AIs held %d of %d workers", p, workers)
+		}
+	}()
 	for i := range ReferenceAI.Burst {
 		name := fmt.Sprintf("p%d.json", i)
 		if s := m.wait(ai, name); s != "SUCCEEDED" {

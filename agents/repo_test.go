@@ -20,7 +20,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	Main(placed{})
+	Main(placed{}, &slow{})
 	// git in the tests' own shells does not ask what this machine's people like.
 	for name, value := range map[string]string{"GIT_CONFIG_GLOBAL": os.DevNull, "GIT_CONFIG_NOSYSTEM": "1"} {
 		if err := os.Setenv(name, value); err != nil {
