@@ -14,7 +14,41 @@ func (h *Handle) Closing() {
 	if h.write && !h.begun.Swap(true) {
 		h.s.mu.Lock()
 		h.n.closing++
+		h.s.closes.begin(h)
 		h.s.mu.Unlock()
+	}
+}
+
+// closes are the closes that are under way, in the order in which they began; guarded by
+// Store.mu.
+type closes struct {
+	begun uint64
+	open  map[*Handle]uint64
+}
+
+func (c *closes) begin(h *Handle) {
+	c.begun++
+	c.open[h] = c.begun
+}
+
+// before tells whether a close is under way that began as this number or earlier.
+func (c *closes) before(number uint64) bool {
+	for _, n := range c.open {
+		if n <= number {
+			return true
+		}
+	}
+	return false
+}
+
+// settleCloses waits until every close that has begun is over: what was closed before a
+// directory is synced is durable with it. A mapping holds it up no longer than the doubt
+// about it lasts.
+func (s *Store) settleCloses() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for until := s.closes.begun; s.closes.before(until); {
+		s.quiet.Wait()
 	}
 }
 
@@ -23,6 +57,7 @@ func (h *Handle) stays() {
 	if h.begun.Swap(false) {
 		h.s.mu.Lock()
 		h.n.closing--
+		delete(h.s.closes.open, h)
 		h.s.quiet.Broadcast()
 		h.s.mu.Unlock()
 	}
@@ -69,9 +104,9 @@ func (h *Handle) Close(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	if h.write {
-		if n.closing--; n.closing == 0 {
-			s.quiet.Broadcast()
-		}
+		n.closing--
+		delete(s.closes.open, h)
+		s.quiet.Broadcast()
 	}
 	n.refs--
 	if n.refs == 0 && n.content != nil && n.draft == nil {

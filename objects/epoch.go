@@ -287,7 +287,7 @@ func (s *Store) writeEpoch(ctx context.Context, ov *overlay, batch *kv.Batch) (k
 
 // saveDrafts puts into the epoch what open files hold: a small draft's bytes, and of a
 // large one what of its staging file is to be taken up after a crash. A process that dies
-// loses none of it; a power cut may lose what was not synced. s.mu is held.
+// loses none of it; a power cut loses of a large one what was not synced. s.mu is held.
 func (s *Store) saveDrafts() {
 	for n := range s.drafts {
 		s.observe(n)
@@ -319,7 +319,9 @@ func (n *inode) setDraft(b []byte, staging string, over overlaid) {
 	n.drafted, n.draft, n.staging, n.over = true, b, staging, over
 }
 
-func (n *inode) clearDraft() { n.drafted, n.draft, n.staging, n.over = false, nil, "", overlaid{} }
+func (n *inode) clearDraft() {
+	n.drafted, n.draft, n.staging, n.over, n.synced = false, nil, "", overlaid{}, syncedDraft{}
+}
 
 // describeWork writes the transaction record and the evidence of plain file work.
 // Attribute and directory changes alone make no record of their own.

@@ -185,6 +185,7 @@ func (s *Store) draftOf(n *node) (*blob.Draft, error) {
 // startDraft makes d the file's draft; s.mu and n.io are held.
 func (s *Store) startDraft(n *node, d *blob.Draft) {
 	n.draft, n.draftBase, n.writes, n.draftSaved = d, n.inode.version, 0, 0
+	n.inode.synced = syncedDraft{}
 	s.drafts[n] = true
 }
 
@@ -407,10 +408,14 @@ func (s *Store) SyncIno(ctx context.Context, ino Ino) error {
 		return err
 	}
 	n.refs++
+	dir := isDir(n.mode)
 	s.mu.Unlock()
 	defer s.Forget(ino, 1)
 	if err := s.syncDraft(ctx, n, true); err != nil {
 		return err
+	}
+	if dir {
+		s.settleCloses()
 	}
 	return errors.Join(s.commit(ctx), s.syncAccess(n))
 }
@@ -439,7 +444,8 @@ func (s *Store) syncDraft(ctx context.Context, n *node, asked bool) error {
 		}
 		return s.publishBytes(ctx, n, b, true)
 	}
-	if _, err := n.draft.Overlay(); err != nil {
+	o, err := n.draft.Overlay()
+	if err != nil {
 		return err
 	}
 	if err := n.draft.SyncOverlay(ctx); err != nil {
@@ -449,6 +455,7 @@ func (s *Store) syncDraft(ctx context.Context, n *node, asked bool) error {
 	defer s.mu.Unlock()
 	s.observe(n)
 	if n.nlink > 0 {
+		n.inode.synced = syncedDraft{o.Staging, o.Size, overlaid{n.draftBase, o.BaseLen, o.Written}}
 		s.saveDraft(n)
 		n.blocks = n.draft.Blocks()
 	}

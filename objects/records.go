@@ -59,6 +59,15 @@ type inode struct {
 	draft   []byte
 	staging string
 	over    overlaid
+	synced  syncedDraft
+}
+
+// syncedDraft is a large draft as it was last synced: what is left of it where the machine
+// lost its power. It counts while its staging file is the draft's.
+type syncedDraft struct {
+	staging string
+	size    int64
+	over    overlaid
 }
 
 // overlaid is the part of a draft's record that says what of a staging file is the
@@ -110,12 +119,22 @@ func (n *inode) encode() []byte {
 	e.str(29, n.staging)
 	e.id(30, n.over.base)
 	e.uint(31, uint64(n.over.baseLen))
-	var w []byte
-	for _, r := range n.over.written {
-		w = binary.AppendUvarint(binary.AppendUvarint(w, uint64(r.Start)), uint64(r.End-r.Start))
+	e.bytes(32, encodeRanges(n.over.written))
+	if n.staging != "" && n.synced.staging == n.staging {
+		e.str(33, n.synced.staging)
+		e.uint(34, uint64(n.synced.size))
+		e.id(35, n.synced.over.base)
+		e.uint(36, uint64(n.synced.over.baseLen))
+		e.bytes(37, encodeRanges(n.synced.over.written))
 	}
-	e.bytes(32, w)
 	return e.b
+}
+
+func encodeRanges(l []blob.Range) (b []byte) {
+	for _, r := range l {
+		b = binary.AppendUvarint(binary.AppendUvarint(b, uint64(r.Start)), uint64(r.End-r.Start))
+	}
+	return b
 }
 
 func decodeRanges(b []byte) (l []blob.Range) {
@@ -180,6 +199,10 @@ func decodeInode(b []byte) (*inode, error) {
 			n.drafted = v != 0
 		case 31:
 			n.over.baseLen = int64(v)
+		case 34:
+			n.synced.size = int64(v)
+		case 36:
+			n.synced.over.baseLen = int64(v)
 		}
 	}, func(f protowire.Number, v []byte) {
 		switch f {
@@ -221,6 +244,12 @@ func decodeInode(b []byte) (*inode, error) {
 			n.over.base = idFrom(v)
 		case 32:
 			n.over.written = decodeRanges(v)
+		case 33:
+			n.synced.staging = string(v)
+		case 35:
+			n.synced.over.base = idFrom(v)
+		case 37:
+			n.synced.over.written = decodeRanges(v)
 		}
 	})
 	return n, err

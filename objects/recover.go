@@ -27,6 +27,8 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 		return err
 	}
 	unclean := s.uncleanDrafts()
+	lost := unclean && s.powerLost()
+	var dropped []Ino
 	if len(names) > 0 || unclean {
 		for _, v := range s.view.Scan([]byte{'i'}, nil) {
 			n, err := decodeInode(v)
@@ -34,6 +36,10 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 				return err
 			}
 			if n.drafted && n.nlink > 0 {
+				if lost && n.staging != "" && !n.toSynced() {
+					dropped = append(dropped, n.ino)
+					continue
+				}
 				drafted = append(drafted, n)
 				if n.staging != "" {
 					named[n.staging] = true
@@ -59,6 +65,12 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 		}
 		s.open.puts[string(orphanKey(ino))] = nil
 	}
+	for _, ino := range dropped {
+		if err := s.unwrite(ino); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+	}
 	s.mu.Unlock()
 	for _, rec := range drafted {
 		if err := s.recoverDraft(ctx, rec); err != nil {
@@ -74,6 +86,10 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 	s.mu.Unlock()
 	s.at("recover: before the commit")
 	if err := s.commit(ctx); err != nil {
+		return err
+	}
+	// Not before: a crash in between must find again that the power was lost.
+	if err := s.noteBoot(); err != nil {
 		return err
 	}
 	s.at("recover: before staging files go")

@@ -12,6 +12,11 @@ import (
 func (s *Store) Rename(c Cred, op Ino, oname string, np Ino, nname string, flags uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// What was written and closed before it takes another's name does so as a version: a
+	// power cut in between would leave the name neither with the old bytes nor the new ones.
+	for _, n, err := s.bound(op, oname); err == nil && n.closing > 0; _, n, err = s.bound(op, oname) {
+		s.quiet.Wait()
+	}
 	return s.rename(c, op, oname, np, nname, flags)
 }
 

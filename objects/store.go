@@ -114,7 +114,8 @@ type Store struct {
 	retainNow  chan struct{}
 	drafts     map[*node]bool // nodes with a draft
 
-	quiet *sync.Cond // a close of a writer is over; on mu
+	quiet  *sync.Cond // a close of a writer is over; on mu
+	closes closes
 
 	commitMu   sync.Mutex // one commit at a time
 	durableSeq uint64     // epochs below this number are durable; guarded by commitMu
@@ -183,6 +184,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), moves: 1, objs: map[ID]*object{},
 		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, recentMost: recentLeast, drafts: map[*node]bool{}, stop: make(chan struct{})}
 	s.quiet = sync.NewCond(&s.mu)
+	s.closes.open = map[*Handle]uint64{}
 	s.view = db.View()
 	s.retainNow = make(chan struct{}, 1)
 	s.outbox.init()
