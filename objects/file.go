@@ -455,6 +455,7 @@ func (s *Store) syncDraft(ctx context.Context, n *node, asked bool) error {
 	defer s.mu.Unlock()
 	s.observe(n)
 	if n.nlink > 0 {
+		s.touch(n)
 		n.inode.synced = syncedDraft{o.Staging, o.Size, overlaid{n.draftBase, o.BaseLen, o.Written}}
 		s.saveDraft(n)
 		n.blocks = n.draft.Blocks()

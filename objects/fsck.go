@@ -163,7 +163,11 @@ func (f *fsck) versions(ctx context.Context) error {
 			continue
 		}
 		if err := f.content(v); err != nil {
-			f.problem(f.s.mendContent(v), "version %s of object %s: %v", v.id, v.object, err)
+			var fix repair
+			if damaged(err) {
+				fix = f.s.mendContent(v)
+			}
+			f.problem(fix, "version %s of object %s: %v", v.id, v.object, err)
 		}
 	}
 	return nil

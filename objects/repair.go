@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -9,6 +10,8 @@ import (
 
 	"github.com/ai-os-dot-net/aios/evidence"
 	"github.com/ai-os-dot-net/aios/evidence/record"
+	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
 )
 
 // repairRounds bounds the rounds of a repair: a record that is brought back may need
@@ -220,6 +223,17 @@ func (s *Store) mendCurrent(obj ID) repair {
 		o.current = v.id
 		return fmt.Sprintf("object %s has version %s as its current one, the newest that is there", obj, v.id), nil
 	}
+}
+
+// damaged tells whether bytes are other ones or gone for good; a disk that cannot be read
+// at this moment says nothing of them.
+func damaged(err error) bool {
+	for _, sure := range []error{ErrIntegrity, kv.ErrNotFound, blob.ErrNoStaging, blob.ErrNotHot} {
+		if errors.Is(err, sure) {
+			return true
+		}
+	}
+	return false
 }
 
 // mendContent puts a version in quarantine, so that nobody takes damaged bytes for good ones.

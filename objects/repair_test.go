@@ -3,6 +3,7 @@ package objects
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -156,4 +157,14 @@ func readAll(s *Store, ino Ino) (string, error) {
 		return "", errors.Join(err, h.Close(context.Background()))
 	}
 	return string(b[:n]), h.Close(context.Background())
+}
+
+// A disk that does not answer now says nothing of a version: only one that is known to be
+// damaged goes to quarantine.
+func TestRepairTakesNoErrorForDamage(t *testing.T) {
+	for err, want := range map[error]bool{ErrIntegrity: true, kv.ErrNotFound: true, unix.EIO: false, unix.EMFILE: false, context.Canceled: false} {
+		if got := damaged(fmt.Errorf("read: %w", err)); got != want {
+			t.Errorf("%v: damaged %v, want %v", err, got, want)
+		}
+	}
 }
