@@ -68,7 +68,7 @@ type Options struct {
 	Now          func() time.Time
 }
 
-// DB is an open database. One goroutine at a time commits; any number read.
+// DB is an open database. One epoch at a time is committed; any number of goroutines read.
 type DB struct {
 	b      *badger.DB
 	o      Options
@@ -94,6 +94,8 @@ type DB struct {
 
 	journal    *journal
 	unlogged   TS // the newest epoch that is not in the journal; under commit
+	groupMu    sync.Mutex
+	gathering  *group // that others may join; under groupMu
 	background sync.WaitGroup
 
 	// failpoint, if set by a test, is called at the named step of a commit; an error

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -254,46 +253,6 @@ func (d *DB) replay(good TS) (TS, error) {
 	}
 	d.o.Logger.Info("epochs were taken up from the journal", "after", first.Time(), "to", good.Time())
 	return good, d.syncOnce()
-}
-
-// CommitSync commits an epoch and makes it durable, with everything before it.
-func (d *DB) CommitSync(ctx context.Context, b *Batch) (TS, error) {
-	ts, durable, err := d.commitJournal(ctx, b)
-	if err != nil || durable {
-		return ts, err
-	}
-	return ts, d.Sync(ctx)
-}
-
-// commitJournal commits an epoch and writes it to the journal at the same time, if that may
-// be: every epoch before it must be there or in what was synced of Badger's log. Where
-// Badger refuses it the undoing is synced as an epoch of its own, above what the journal has.
-func (d *DB) commitJournal(ctx context.Context, b *Batch) (ts TS, durable bool, err error) {
-	if err := d.mayCommit(ctx, b); err != nil {
-		return 0, false, err
-	}
-	d.commit.Lock()
-	defer d.commit.Unlock()
-	prev, missing, synced := d.LastSealed(), d.unlogged, d.LastSynced()
-	var turned bool
-	along := func(ts TS) { durable, turned = d.journal.append(ts, prev, b, synced) }
-	if missing > synced || d.toValueLog(b) {
-		along = nil
-	}
-	if ts, err = d.commitLocked(b, along); err != nil {
-		return ts, false, err
-	}
-	if durable {
-		d.unlogged = missing
-	}
-	if turned { // so that the other half is free when this one is full
-		d.background.Go(func() {
-			if err := d.Sync(context.Background()); err != nil {
-				d.o.Logger.Error("metadata cannot be synced", "error", err)
-			}
-		})
-	}
-	return ts, durable, nil
 }
 
 // toValueLog tells whether a value of the batch goes to Badger's value log.
