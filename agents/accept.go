@@ -40,9 +40,9 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 
 // take makes a run of a document with what understand makes of it.
 func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []byte, understand func(context.Context, *change, *objects.Tx) (*tracked, error)) error {
-	rt.names.Lock()
-	defer rt.names.Unlock()
-	old, live := rt.named(by.Subject.ID, name), 0
+	defer rt.claims.take(by.Subject.ID + "\x00" + name)()
+	waiting := rt.claims.of(by.Subject.ID) // asked before the runs, so that none is missed in between
+	old := rt.named(by.Subject.ID, name)
 	if old != nil && !old.now().Terminal() {
 		return ErrBusy
 	}
@@ -50,18 +50,21 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 	if len(all) > depth && by.Subject.IsAI {
 		return rt.pushBack(by, "QUEUE_BACKPRESSURE_REJECTED")
 	}
+	live := 0
 	for _, l := range all {
-		if l.now().By.Subject.ID == by.Subject.ID {
+		if r := l.now(); r.By.Subject.ID == by.Subject.ID {
 			live++
+			delete(waiting, r.Name)
 		}
 	}
-	if live >= maxLive {
+	if live+len(waiting) > maxLive {
 		return rt.pushBack(by, "SUBJECT_QUEUE_FULL")
 	}
 	now := rt.d.Now().UTC()
 	c := &change{now: now, log: rt.d.Log, r: &Run{ID: newID("run", now), Name: name, By: by, Doc: doc, Accepted: now, Intent: newID("int", now),
 		PlanID: newID("pln", now), Correlation: newID("corr", now), Txns: map[int]string{}, Reverted: map[int]bool{}, Word: runReceived}}
 	c.event(nil, runReceived, "")
+	defer c.release()
 	tx := rt.d.Store.Begin(c.r.cred(), "")
 	first, bad := understand(ctx, c, tx)
 	if errors.Is(bad, ErrAgain) {
@@ -78,10 +81,9 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 		})
 	}
 	if old != nil {
-		o, err := rt.change(old.now())
-		if err != nil {
-			return err
-		}
+		o := rt.change(old.now())
+		rt.moves.Lock()
+		defer rt.moves.Unlock()
 		rt.moveAway(o.r)
 		if err := o.put(ctx, tx); err != nil {
 			return err
@@ -99,6 +101,9 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 	if _, err := tx.Commit(ctx); err != nil {
 		return fmt.Errorf("accept the intent: %w", err)
 	}
+	if c.r.Terminal() {
+		rt.told(ctx)
+	}
 	l := &tracked{run: c.r, changed: make(chan struct{})}
 	rt.add(l)
 	if !c.r.Terminal() {
@@ -110,6 +115,18 @@ func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []by
 	return nil
 }
 
+// toldWithin is how long a refusal waits for the log to have its evidence, which is durable
+// in the store already: who is refused can look at once for what it says.
+const toldWithin = 5 * time.Second
+
+func (rt *Runtime) told(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, toldWithin)
+	defer cancel()
+	if err := rt.d.Store.WaitEvidence(ctx); err != nil {
+		rt.d.Logger.Warn("a goal is over before the log has its evidence", "err", err)
+	}
+}
+
 // droppedAgain marks a repetition among the events of the first run.
 const droppedAgain = "the same goal was dropped again"
 
@@ -119,7 +136,7 @@ func (rt *Runtime) tracked(id string) *tracked {
 	return rt.runs[id]
 }
 
-// moveAway gives a run its place below .done/.
+// moveAway gives a run its place below .done/; rt.moves is held until the run has it.
 func (rt *Runtime) moveAway(r *Run) {
 	base := r.Accepted.UTC().Format("2006/01/02/") + r.Name
 	r.MovedTo = base
@@ -307,6 +324,7 @@ func (rt *Runtime) replay(c *change, tx *objects.Tx, key string) (*tracked, bool
 	}
 	sum := hex.EncodeToString(h.Sum(nil))
 	name := "agents/idem/" + c.r.By.Subject.ID + "/" + key
+	c.held = append(c.held, rt.claims.take(name))
 	if b, err := rt.d.Store.GetRecord(name); err == nil {
 		var old idempotent
 		if json.Unmarshal(b, &old) == nil && c.now.Sub(old.At) < keyTTL {

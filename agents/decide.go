@@ -39,6 +39,9 @@ func (rt *Runtime) begin(ctx context.Context, c *change) error {
 		}
 	}
 	c.r.Word = ""
+	for i := range c.r.Plan.Steps {
+		plainStep(&c.r.Plan.Steps[i])
+	}
 	group := -1
 	for i, s := range c.r.Plan.Steps {
 		sv, known := rt.kinds[s.Action]

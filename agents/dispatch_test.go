@@ -3,6 +3,7 @@ package agents
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -157,7 +158,7 @@ func TestWhatAnAIHasDoneIsConfined(t *testing.T) {
 	if s := m.drop(by, "e.json", doc); s != "SUCCEEDED" {
 		t.Fatalf("%s: %s", s, m.read(by, "e.json", "error.json"))
 	}
-	data := m.rt.named(by.Subject.ID, "e.json").now().Actions[0].Output.Data
+	data := maps.Clone(m.rt.named(by.Subject.ID, "e.json").now().Actions[0].Output.Data)
 	want := float64(agentUID)
 	if os.Geteuid() != 0 {
 		want = float64(os.Geteuid())

@@ -161,6 +161,9 @@ func (rt *Runtime) executeStaged(l *tracked, group int, ready map[string]adapter
 			ctx, cancel := context.WithTimeout(rt.ctx, rt.kinds[a.Step.Action].kind.Timeout)
 			out, err := rt.stage(ctx, b, c.r, a)
 			cancel()
+			if err == nil {
+				out, err = plain(out)
+			}
 			if err != nil {
 				failed, why = a, executionFailure(err)
 				break
@@ -253,6 +256,9 @@ func (rt *Runtime) executeOutside(l *tracked, id string) error {
 	ctx, cancel := context.WithTimeout(rt.ctx, rt.kinds[a.Step.Action].kind.Timeout)
 	defer cancel()
 	out, failure := rt.run(ctx, l.now(), a)
+	if failure == nil {
+		out, failure = plain(out)
+	}
 	return rt.step(l, func(c *change) error {
 		a := c.r.action(id)
 		if failure != nil {

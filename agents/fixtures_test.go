@@ -1,6 +1,7 @@
 package agents
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"encoding/json"
@@ -10,6 +11,9 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/ai-os-dot-net/aios/agents/adapter"
 	"github.com/ai-os-dot-net/aios/agents/adapter/aiosfs"
@@ -169,7 +173,7 @@ func (m *machine) start() {
 		all = append(all, m.over(m.store))
 	}
 	m.rt, err = New(ctx, Deps{Store: m.store, Log: m.log, Kernel: m.kern, Identity: m.ids, Translator: translate.New(cat), Resolver: places{},
-		Adapters: all, Scratch: m.scratch, ApprovalKey: m.key, Now: m.now, fail: m.fail})
+		Adapters: all, Scratch: m.scratch, ApprovalKey: m.key, Now: m.now, fail: m.fail, unchanged: m.unchanged})
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -277,4 +281,28 @@ func (m *machine) read(by Submitter, name, file string) string {
 // waiting lists the runs on which somebody may decide.
 func (m *machine) waiting(by Submitter) []RunInfo {
 	return m.rt.waiting(func(r *Run) bool { return m.rt.mayDecide(r, by) })
+}
+
+// unchanged tells of a step that changes the run which others look at meanwhile, and of a
+// run that a restart would read back otherwise than it is in memory.
+func (m *machine) unchanged(r *Run) func() {
+	before, err := r.encode()
+	if err != nil {
+		m.t.Error(err)
+	}
+	read, err := decodeRun(before)
+	if err != nil {
+		m.t.Error(err)
+	}
+	for i, a := range r.Actions {
+		b := read.Actions[i]
+		if d := cmp.Diff([]any{b.Output, b.Step.Params, b.Step.Target, b.Step.Verification}, []any{a.Output, a.Step.Params, a.Step.Target, a.Step.Verification}, cmpopts.EquateEmpty()); d != "" {
+			m.t.Errorf("%s is not in memory as it is in its record (-record +memory):\n%s", a.Step.Action, d)
+		}
+	}
+	return func() {
+		if after, err := r.encode(); err != nil || !bytes.Equal(before, after) {
+			m.t.Errorf("a step changed the run that it began with: %v\n%s", err, cmp.Diff(strings.Split(string(before), ","), strings.Split(string(after), ",")))
+		}
+	}
 }

@@ -36,10 +36,7 @@ func TestActions16_Phases(t *testing.T) {
 	m := newMachine(t)
 	alice := m.who(aliceUID)
 	m.drop(alice, "ok", `write "x" to a.md`)
-	live, err := m.rt.change(m.rt.named(alice.Subject.ID, "ok").now())
-	if err != nil {
-		t.Fatal(err)
-	}
+	live := m.rt.change(m.rt.named(alice.Subject.ID, "ok").now())
 	live.r.ID, live.r.Done = "run_of_phases", time.Time{}
 	table := map[[2]string]bool{{"PENDING", "RUNNING"}: true, {"PENDING", "FAILED"}: true, {"RUNNING", "SUCCEEDED"}: true, {"RUNNING", "FAILED"}: true, {"RUNNING", "ROLLED_BACK"}: true}
 	passed, refused := map[[2]string]int{}, 0

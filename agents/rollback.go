@@ -54,10 +54,12 @@ func (rt *Runtime) rollBack(l *tracked) error {
 		c.finish()
 		var put error
 		_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), txn, last.ID, func(tx *objects.Tx) { put = c.put(rt.ctx, tx) })
-		return nil, errors.Join(put, err)
+		if err = errors.Join(put, err); err == nil {
+			l.wasUndone(last.Group) // before anybody is told that it is over
+		}
+		return nil, err
 	})
 	if err == nil {
-		l.wasUndone(last.Group)
 		return nil
 	}
 	if rt.d.Store.Health() != nil || rt.ctx.Err() != nil {

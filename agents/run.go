@@ -4,6 +4,8 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/oklog/ulid/v2"
@@ -182,6 +184,99 @@ func runKey(id string) string { return "agents/run/" + id }
 const runPrefix = "agents/run/"
 
 func (r *Run) encode() ([]byte, error) { return json.Marshal(r) }
+
+func decodeRun(b []byte) (*Run, error) {
+	r := &Run{Txns: map[int]string{}, Reverted: map[int]bool{}}
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// clone copies a run for a step. What steps replace and never change in place (the plan,
+// decisions, outputs, failures) is shared, and so is what lists held before.
+func (r *Run) clone() *Run {
+	n := *r
+	n.Txns, n.Reverted, n.Answers = cloneMap(r.Txns), cloneMap(r.Reverted), maps.Clone(r.Answers)
+	n.Aliases, n.Events, n.Evidence = slices.Clip(r.Aliases), slices.Clip(r.Events), slices.Clone(r.Evidence)
+	n.Actions = make([]*Action, len(r.Actions))
+	all := make([]Action, len(r.Actions))
+	for i, a := range r.Actions {
+		all[i] = *a
+		if a.Approval != nil {
+			all[i].Approval = a.Approval.Clone()
+		}
+		n.Actions[i] = &all[i]
+	}
+	return &n
+}
+
+func cloneMap[K comparable, V any](m map[K]V) map[K]V {
+	if m == nil {
+		return map[K]V{}
+	}
+	return maps.Clone(m)
+}
+
+// plainStep gives a step's numbers the type that they are read back with from the run's
+// record.
+func plainStep(s *plan.Step) {
+	s.Target, s.Params = plainMap(s.Target), plainMap(s.Params)
+	s.Verification = slices.Clone(s.Verification)
+	for i := range s.Verification {
+		s.Verification[i].Args = plainMap(s.Verification[i].Args)
+	}
+}
+
+// plainMap copies: a manifest's own arguments are shared by all steps that it made.
+func plainMap(m map[string]any) map[string]any {
+	if m == nil {
+		return nil
+	}
+	n := make(map[string]any, len(m))
+	for k, v := range m {
+		n[k] = plainValue(v)
+	}
+	return n
+}
+
+func plainValue(v any) any {
+	switch v := v.(type) {
+	case int64:
+		return float64(v)
+	case int:
+		return float64(v)
+	case uint64:
+		return float64(v)
+	case map[string]any:
+		return plainMap(v)
+	case []string:
+		n := make([]any, len(v))
+		for i, s := range v {
+			n[i] = s
+		}
+		return n
+	case []any:
+		n := make([]any, len(v))
+		for i := range v {
+			n[i] = plainValue(v[i])
+		}
+		return n
+	}
+	return v
+}
+
+// plain gives an output as it is read back from the run's record, so that no step sees
+// other types of numbers than one after a restart.
+func plain(o adapter.Output) (adapter.Output, error) {
+	b, err := json.Marshal(o)
+	if err != nil {
+		return o, adapter.Fail("ADAPTER_OUTPUT_MALFORMED", "what the adapter reports cannot be written down: %v", err)
+	}
+	var n adapter.Output
+	err = json.Unmarshal(b, &n)
+	return n, err
+}
 
 // newID makes an id of a kind.
 func newID(prefix string, now time.Time) string {

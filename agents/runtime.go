@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -76,6 +75,9 @@ type Deps struct {
 	Logger            *slog.Logger
 	// fail is called between durable steps; tests stop the runtime there.
 	fail func(point string) error
+	// unchanged, of tests, is called before each step with the run that it begins with;
+	// what it gives is called after it.
+	unchanged func(r *Run) func()
 }
 
 // Errors of a submission and of the run directory.
@@ -152,7 +154,8 @@ type Runtime struct {
 	renderedMu sync.Mutex
 	rendered   map[*Run]map[string][]byte // the files of some runs, see render
 	active     map[string]*tracked        // those that may not be over, by run id
-	names      sync.Mutex                 // held while a name or an idempotency key is claimed
+	claims     claims                     // of names and idempotency keys
+	moves      sync.Mutex                 // held while a run is given its place below .done/
 	ctx        context.Context
 	stop       context.CancelFunc
 	queue      *queue
@@ -206,8 +209,8 @@ func New(ctx context.Context, d Deps) (_ *Runtime, err error) {
 		}
 	}
 	err = d.Store.ScanRecords(runPrefix, func(key string, b []byte) error {
-		r := &Run{}
-		if err := json.Unmarshal(b, r); err != nil {
+		r, err := decodeRun(b)
+		if err != nil {
 			return fmt.Errorf("run record %s: %w", key, err)
 		}
 		rt.add(&tracked{run: r, changed: make(chan struct{})})
@@ -258,7 +261,9 @@ func (rt *Runtime) tick() {
 					rt.drive(l) // what a full disk or an unhealthy log had paused
 				}
 			case r.MovedTo == "" && now.Sub(r.Done) > keepShown:
+				rt.moves.Lock()
 				err = rt.step(l, func(c *change) error { rt.moveAway(c.r); return nil })
+				rt.moves.Unlock()
 			}
 			if err != nil {
 				rt.d.Logger.Error("intents", "run", r.ID, "err", err)
@@ -329,12 +334,12 @@ func (rt *Runtime) step(l *tracked, fn func(c *change) error) error {
 func (rt *Runtime) stepIn(l *tracked, fn func(c *change, tx *objects.Tx) (*objects.Tx, error)) error {
 	l.step.Lock()
 	defer l.step.Unlock()
-	c, err := rt.change(l.now())
-	if err != nil {
-		return err
+	if rt.d.unchanged != nil {
+		defer rt.d.unchanged(l.now())()
 	}
-	tx := rt.d.Store.Begin(c.r.cred(), "")
-	if tx, err = rt.guarded(c, tx, fn); err != nil {
+	c := rt.change(l.now())
+	tx, err := rt.guarded(c, rt.d.Store.Begin(c.r.cred(), ""), fn)
+	if err != nil {
 		if errors.Is(err, errNothing) {
 			err = nil
 		}
@@ -393,15 +398,8 @@ func (rt *Runtime) guarded(c *change, tx *objects.Tx, fn func(c *change, tx *obj
 }
 
 // change copies a run for a step.
-func (rt *Runtime) change(r *Run) (*change, error) {
-	b, err := r.encode()
-	if err != nil {
-		return nil, err
-	}
-	n := &Run{Txns: map[int]string{}, Reverted: map[int]bool{}}
-	if err := json.Unmarshal(b, n); err != nil {
-		return nil, err
-	}
+func (rt *Runtime) change(r *Run) *change {
+	n := r.clone()
 	now := rt.d.Now().UTC()
 	if now.Before(r.Changed) {
 		now = r.Changed // times of a run never go back (S0.1 §6.7)
@@ -409,7 +407,7 @@ func (rt *Runtime) change(r *Run) (*change, error) {
 	for _, a := range n.Actions {
 		a.shown = a.Phase()
 	}
-	return &change{r: n, now: now, was: r, log: rt.d.Log, envelope: rt.envelope}, nil
+	return &change{r: n, now: now, was: r, log: rt.d.Log, envelope: rt.envelope}
 }
 
 // drive carries a run on, in the background, until it waits or is over.

@@ -118,7 +118,6 @@ func (rt *Runtime) executeUndo(l *tracked, group int) error {
 	if parent == nil {
 		return fmt.Errorf("the run %s is gone: %w", l.now().Parent, ErrNotFound)
 	}
-	var undone int
 	var why *Failure
 	rt.execLock.Lock()
 	defer rt.execLock.Unlock()
@@ -146,7 +145,7 @@ func (rt *Runtime) executeUndo(l *tracked, group int) error {
 			c.orphan(record.EmitterAdapter, "AIOSFS_TRANSACTION_COMMITTED", a, map[string]any{"outcome": "SUCCEEDED", "undone_transaction_id": id.String(), "parent_action_id": a.Parent})
 			c.emit(record.EmitterRuntime, record.RollbackCompleted, a, map[string]any{"transaction_id": id.String(), "parent_action_id": a.Parent})
 			c.event(a, string(Verifying), id.String())
-			pc.r.Reverted[g], undone = true, g
+			pc.r.Reverted[g] = true
 			pc.event(nil, pc.r.State(), "its effects were taken back by "+a.ID)
 			var put error
 			_, err := rt.d.Store.Undo(rt.ctx, c.r.cred(), id, a.ID, func(tx *objects.Tx) {
@@ -154,6 +153,7 @@ func (rt *Runtime) executeUndo(l *tracked, group int) error {
 				put = errors.Join(c.put(rt.ctx, tx), pc.put(rt.ctx, tx))
 			})
 			if err = errors.Join(put, err); err == nil {
+				parent.wasUndone(g) // before anybody is told that it is over
 				return nil, nil
 			}
 			if rt.d.Store.Health() != nil || rt.ctx.Err() != nil {
@@ -168,9 +168,6 @@ func (rt *Runtime) executeUndo(l *tracked, group int) error {
 			rt.failExecution(c, c.r.group(group)[0], why)
 			return nil
 		})
-	}
-	if err == nil {
-		parent.wasUndone(undone)
 	}
 	return err
 }

@@ -3,7 +3,6 @@ package fs
 import (
 	"context"
 	"sync"
-	"time"
 
 	"github.com/ai-os-dot-net/aios/objects"
 )
@@ -104,17 +103,11 @@ func (v *invalidator) run(tr transport) {
 	}
 }
 
-// feedDelay is how long the store's feed may take to hand over a change that
-// is committed already: it wakes one goroutine of its own.
-const feedDelay = 3 * time.Millisecond
-
-// drain waits until the queue is empty, giving the store's feed a moment to
-// fill it first.
+// drain waits until the kernel was told of what is committed: until the store's feed has
+// handed it over, and the queue is empty.
 func (v *invalidator) drain(ctx context.Context) error {
-	select {
-	case <-time.After(feedDelay):
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := v.t.store.WaitSubscribers(ctx); err != nil {
+		return err
 	}
 	v.mu.Lock()
 	if !v.busy {

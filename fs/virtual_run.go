@@ -133,6 +133,7 @@ type streamHandle struct {
 	cancel context.CancelFunc
 	mu     sync.Mutex
 	data   []byte
+	told   int // up to where the kernel knows what the store had committed when the bytes came
 	err    error
 	more   chan struct{} // closed and replaced when something came
 }
@@ -163,10 +164,19 @@ func (s *streamHandle) read(c *call, p []byte, off int64) (int, error) {
 		if off < int64(len(s.data)) {
 			n = copy(p, s.data[off:])
 		}
-		err, more := s.err, s.more
+		err, more, all, told := s.err, s.more, len(s.data), s.told
 		s.mu.Unlock()
+		if n > 0 && int(off)+n <= told {
+			return n, nil // a shell reads a byte at a time
+		}
 		if n > 0 {
-			return n, s.t.settle(c)
+			if err := s.t.settle(c); err != nil {
+				return 0, err
+			}
+			s.mu.Lock()
+			s.told = max(s.told, all)
+			s.mu.Unlock()
+			return n, nil
 		}
 		if err != nil {
 			if err == io.EOF {

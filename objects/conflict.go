@@ -131,7 +131,7 @@ func (s *Store) lost(ctx context.Context, t *Tx, first *ConflictError) error {
 		return nil
 	}()
 	if err != nil || len(rec.Writes) == 0 {
-		s.open = newOverlay()
+		s.startOver()
 		s.mu.Unlock()
 		return err
 	}

@@ -27,6 +27,7 @@ type overlay struct {
 	objs       map[ID]*object
 	work       map[string]*work // plain file work, by subject
 	emit       []evidence.Draft // of an intent's transaction
+	told       []uint64         // what of the outbox the log has, and is removed
 	syncs      map[string]bool  // staging files whose bytes the epoch names
 	gone       []string         // staging files that nothing names once the epoch is durable
 	superseded []ID             // versions that may be packed once the epoch is durable
@@ -68,7 +69,11 @@ func newOverlay() *overlay {
 	return &overlay{inodes: map[Ino]*node{}, dents: map[Ino]map[string]pendingDent{}, puts: map[string][]byte{}, objs: map[ID]*object{}, work: map[string]*work{}, syncs: map[string]bool{}}
 }
 
-func (ov *overlay) empty() bool {
+func (ov *overlay) empty() bool { return len(ov.told) == 0 && ov.untouched() }
+
+// untouched tells whether the epoch changes nothing of the tree. What it removes from the
+// outbox may be in a transaction's epoch: it is not undone with it.
+func (ov *overlay) untouched() bool {
 	return len(ov.inodes) == 0 && len(ov.dents) == 0 && len(ov.puts) == 0 && len(ov.objs) == 0 && len(ov.emit) == 0 && len(ov.gone) == 0
 }
 
@@ -188,6 +193,9 @@ func (s *Store) encode(ov *overlay) (*kv.Batch, error) {
 		} else {
 			batch.Set([]byte(k), v)
 		}
+	}
+	for _, n := range ov.told {
+		batch.Delete(outboxKey(n))
 	}
 	s.describeWork(ov, batch)
 	batch.Set([]byte("m-ino"), binary.BigEndian.AppendUint64(nil, uint64(ov.nextIno)))

@@ -184,7 +184,7 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 		b.mu.Unlock()
 		s.mu.Lock()
 		for _, e := range batch {
-			s.open.puts[string(outboxKey(e.key))] = nil
+			s.open.told = append(s.open.told, e.key)
 		}
 		s.mu.Unlock()
 	}
@@ -259,6 +259,14 @@ type subscribers struct {
 	next  int
 	queue []Change
 	wake  chan struct{}
+	added uint64 // changes ever queued
+	told  uint64 // those that every subscriber has had
+	waits []subWait
+}
+
+type subWait struct {
+	upTo  uint64
+	ready chan struct{}
 }
 
 // Subscribe calls fn after each epoch, in order, from a goroutine of the store's and
@@ -293,11 +301,48 @@ func (q *subscribers) add(c Change) {
 	q.mu.Lock()
 	if len(q.fns) > 0 {
 		q.queue = append(q.queue, c)
+		q.added++
 	}
 	q.mu.Unlock()
 	select {
 	case wake <- struct{}{}:
 	default:
+	}
+}
+
+// had notes that all subscribers have had one more change.
+func (q *subscribers) had() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.told++
+	q.waits = slices.DeleteFunc(q.waits, func(w subWait) bool {
+		if w.upTo > q.told {
+			return false
+		}
+		close(w.ready)
+		return true
+	})
+}
+
+// WaitSubscribers returns when every subscriber has had the changes that were committed
+// before the call. A subscriber must not call it.
+func (s *Store) WaitSubscribers(ctx context.Context) error {
+	q := &s.subs
+	q.mu.Lock()
+	if q.told >= q.added {
+		q.mu.Unlock()
+		return nil
+	}
+	w := subWait{q.added, make(chan struct{})}
+	q.waits = append(q.waits, w)
+	q.mu.Unlock()
+	select {
+	case <-w.ready:
+		return nil
+	case <-s.stop: // nobody is told any more
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -325,6 +370,7 @@ func (s *Store) notifyLoop() {
 			for _, fn := range fns {
 				fn(c)
 			}
+			s.subs.had()
 		}
 	}
 }

@@ -269,12 +269,9 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 	s := t.s
 	s.commitMu.Lock()
 	defer s.commitMu.Unlock()
-	if err := s.commitOpen(ctx); err != nil {
-		return CommitResult{}, errors.Join(err, t.drop())
-	}
 	s.mu.Lock()
-	// What joined the open epoch in between must not share the transaction's.
-	for !s.open.empty() {
+	// What is in the open epoch must not share the transaction's.
+	for s.broken != nil || s.delayed != nil || !s.open.untouched() {
 		s.mu.Unlock()
 		if err := s.commitOpen(ctx); err != nil {
 			return CommitResult{}, errors.Join(err, t.drop())
@@ -391,7 +388,14 @@ func (s *Store) abort() {
 		delete(s.nodes, n.ino)
 		s.countAs(n, counted{})
 	}
+	s.startOver()
+}
+
+// startOver forgets what the open epoch changes; s.mu is held.
+func (s *Store) startOver() {
+	told := s.open.told
 	s.open = newOverlay()
+	s.open.told = told
 }
 
 // GetRecord reads a record of the action runtime; ErrNotFound where there is none.

@@ -100,6 +100,21 @@ type Request struct {
 	Binding       *Binding  `json:"binding,omitempty"`
 }
 
+// Clone copies a request with its grant.
+func (r *Request) Clone() *Request {
+	n := *r
+	n.Addressed, n.Classes = slices.Clone(r.Addressed), slices.Clone(r.Classes)
+	if r.First != nil {
+		first := *r.First
+		n.First = &first
+	}
+	if r.Binding != nil {
+		binding := *r.Binding
+		n.Binding = &binding
+	}
+	return &n
+}
+
 // Signer is who signed.
 type Signer struct {
 	Subject string `json:"subject"`
