@@ -60,7 +60,7 @@ func (t *tree) versionsDir(dir uint64) (vnode, error) {
 func (t *tree) nameVersions(own node, dir uint64, name string) vnode {
 	own.key += "/" + name
 	entry := func(file node, v objects.Version) vent {
-		n := v.CreatedAt.UTC().Format(versionTime) + "_" + v.ID.String() + path.Ext(name)
+		n := v.Since().UTC().Format(versionTime) + "_" + v.ID.String() + path.Ext(name)
 		return vent{n, t.versionFile(own.key+"/"+n, file, v)}
 	}
 	history := func() ([]objects.Version, error) {

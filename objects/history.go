@@ -28,6 +28,7 @@ type Version struct {
 	Size        int64     `json:"size"`
 	State       string    `json:"state"`
 	CreatedAt   time.Time `json:"created_at"`
+	Taken       time.Time `json:"taken_at,omitzero"` // when a rename over the object's file brought it there, if it was older than what that held
 	CreatedBy   string    `json:"created_by"`
 	Transaction ID        `json:"created_by_transaction_id"`
 	Action      string    `json:"created_by_action_id,omitempty"`
@@ -36,7 +37,7 @@ type Version struct {
 
 func (v *version) public() Version {
 	p := Version{ID: v.id, Object: v.object, Parent: v.parent, Hash: hashText(v), Size: v.size, State: v.state.String(),
-		CreatedAt: v.createdAt, CreatedBy: v.createdBy, Transaction: v.txn, Action: v.action, Chunks: []string{}}
+		CreatedAt: v.createdAt, Taken: v.taken, CreatedBy: v.createdBy, Transaction: v.txn, Action: v.action, Chunks: []string{}}
 	for _, c := range v.chunks {
 		p.Chunks = append(p.Chunks, "chk_"+c.hash.String())
 	}
@@ -89,8 +90,25 @@ func (s *Store) versions(obj ID) ([]*version, error) {
 		}
 		list = append(list, v)
 	}
-	sort.Slice(list, func(i, j int) bool { return list[i].id.u.Compare(list[j].id.u) < 0 })
+	sort.Slice(list, func(i, j int) bool { return earlier(list[i].since(), list[i].id, list[j].since(), list[j].id) })
 	return list, nil
+}
+
+// earlier is the order of a history: by the millisecond, which is what an id tells of and
+// the name of a version in .versions, and within it by the ids.
+func earlier(t time.Time, a ID, u time.Time, b ID) bool {
+	if x, y := t.UnixMilli(), u.UnixMilli(); x != y {
+		return x < y
+	}
+	return a.u.Compare(b.u) < 0
+}
+
+// Since is when the object had the version first.
+func (v Version) Since() time.Time {
+	if !v.Taken.IsZero() {
+		return v.Taken
+	}
+	return v.CreatedAt
 }
 
 // findVersion finds a version by its own id; s.mu is held.
@@ -194,7 +212,7 @@ func (s *Store) NameHistory(dir Ino, name string) ([]Version, error) {
 			}
 		}
 	}
-	sort.SliceStable(list, func(i, j int) bool { return list[i].ID.u.Compare(list[j].ID.u) < 0 })
+	sort.SliceStable(list, func(i, j int) bool { return earlier(list[i].Since(), list[i].ID, list[j].Since(), list[j].ID) })
 	return list, nil
 }
 

@@ -387,6 +387,7 @@ type version struct {
 	size               int64
 	state              VersionState
 	createdAt          time.Time
+	taken              time.Time // when another file's name took it over, where it is older than what that held
 	createdBy          string
 	txn                ID
 	action             string
@@ -431,7 +432,18 @@ func (v *version) encode() []byte {
 	if v.loser {
 		e.uint(17, 1)
 	}
+	if !v.taken.IsZero() {
+		e.time(18, v.taken)
+	}
 	return e.b
+}
+
+// since is when an object had the version first.
+func (v *version) since() time.Time {
+	if !v.taken.IsZero() {
+		return v.taken
+	}
+	return v.createdAt
 }
 
 func decodeVersion(b []byte) (*version, error) {
@@ -452,6 +464,10 @@ func decodeVersion(b []byte) (*version, error) {
 			v.hot = x != 0
 		case 17:
 			v.loser = x != 0
+		case 18:
+			secs(&v.taken, x)
+		case 19:
+			nanos(&v.taken, x)
 		}
 	}, func(f protowire.Number, x []byte) {
 		switch f {

@@ -220,6 +220,13 @@ func (s *Store) absorb(c Cred, n *node, keep ID) {
 		v.parent = before
 		s.open.puts[string(verKey(own.id, v.id))] = nil
 		v.object = o.id
+		if old, err := s.version(keep, before); err == nil && !earlier(old.since(), old.id, v.since(), v.id) {
+			// The file is older than the one that it takes the place of, and what it holds is
+			// the newest version all the same.
+			if v.taken = s.o.Now(); v.taken.UnixMilli() <= old.since().UnixMilli() {
+				v.taken = old.since().Add(time.Millisecond)
+			}
+		}
 		s.putVersion(v)
 		o.rollback, o.current = before, v.id
 		w := s.workOf(c)

@@ -191,7 +191,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 			obj, list = v.object, list[:0]
 		}
 		if v.staging == "" && !v.loser && v.state != Quarantined {
-			list = append(list, aged{v.id, v.createdAt})
+			list = append(list, aged{v.id, v.since()})
 		}
 	}
 	p.object(view, obj, list)
@@ -272,7 +272,7 @@ func (p *purge) object(view *kv.View, id ID, list []aged) {
 		life, ends := policy.lifetime(s.o.Retention)
 		dead = ends && !o.retiredAt.IsZero() && p.now.Sub(o.retiredAt) > life
 	}
-	sort.SliceStable(list, func(i, j int) bool { return list[i].id.u.Compare(list[j].id.u) > 0 })
+	sort.SliceStable(list, func(i, j int) bool { return earlier(list[j].made, list[j].id, list[i].made, list[i].id) })
 	for i, a := range list { // what is current is the first, wherever a pointer was moved to
 		if a.id == o.current {
 			copy(list[1:i+1], list[:i])

@@ -218,7 +218,7 @@ func restore(_ context.Context, b *adapter.Batch, r adapter.Request, w walk) (ad
 			return adapter.Output{}, adapter.Fail("aiosfs.InvalidTime", "%s: %w", at, err)
 		}
 		for j, v := range history {
-			if !v.CreatedAt.After(t) {
+			if !v.Since().After(t) {
 				i = j
 			}
 		}
