@@ -1,11 +1,14 @@
 package index
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/blevesearch/bleve/v2"
 
 	"github.com/ai-os-dot-net/aios/objects"
 )
@@ -141,8 +144,57 @@ func (x *Index) rest(worked time.Duration) {
 
 var errClosing = errors.New("closing")
 
+// pass is how far a long pass has come: what is up to an inode number is as it was when
+// the pass began. A restart goes on there; else one that is stopped often enough would
+// begin again each time and never be done.
+type pass struct {
+	Began time.Time   `json:"began"`
+	UpTo  objects.Ino `json:"up_to"`
+}
+
+var passKey = []byte("pass")
+
+// interrupted is the pass that an earlier run did not end.
+func (x *Index) interrupted() *pass {
+	v, err := x.b.GetInternal(passKey)
+	p := &pass{}
+	if err != nil || len(v) == 0 || json.Unmarshal(v, p) != nil {
+		return nil
+	}
+	return p
+}
+
+// note puts into a batch how far the pass has come with it.
+func (p pass) note(batch *bleve.Batch) {
+	if b, err := json.Marshal(p); err == nil {
+		batch.SetInternal(passKey, b)
+	}
+}
+
+// goOn leaves of the first pass what the interrupted one had not done, and what has
+// changed since that began.
+func (x *Index) goOn(inos map[objects.Ino]bool) error {
+	p := x.resume
+	if p == nil {
+		return nil
+	}
+	maps.DeleteFunc(inos, func(ino objects.Ino, _ bool) bool { return ino <= p.UpTo })
+	if err := x.o.Store.ChangedSince(p.Began.Add(-overlap), func(ino objects.Ino) bool {
+		inos[ino] = true
+		return true
+	}); err != nil {
+		return err
+	}
+	x.resume = nil
+	return nil
+}
+
 func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, all bool, last time.Time) error {
 	began := time.Now()
+	so := pass{Began: began}
+	if x.resume != nil {
+		so = *x.resume
+	}
 	if all {
 		if err := x.everything(inos); err != nil {
 			return err
@@ -150,6 +202,9 @@ func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, a
 		if last.Before(began) {
 			last = began
 		}
+	}
+	if err := x.goOn(inos); err != nil {
+		return err
 	}
 	unbound := false
 	for d := range named {
@@ -198,6 +253,8 @@ func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, a
 			bytes += len(doc["text"])
 		}
 		if batch.Size() >= batchDocs || bytes >= batchBytes {
+			so.UpTo = max(so.UpTo, ino)
+			so.note(batch)
 			if err := flush(); err != nil {
 				return err
 			}
@@ -205,6 +262,7 @@ func (x *Index) apply(inos map[objects.Ino]bool, named map[objects.Named]bool, a
 	}
 	// Only when all of it is in does the time move on.
 	if !last.IsZero() {
+		batch.DeleteInternal(passKey)
 		batch.SetInternal([]byte("last"), []byte(last.UTC().Format(time.RFC3339Nano)))
 	}
 	if batch.Size() == 0 && last.IsZero() {

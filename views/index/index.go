@@ -97,6 +97,7 @@ type Index struct {
 	pending map[objects.Ino]bool
 	named   map[objects.Named]bool
 	last    time.Time // the newest epoch in pending
+	resume  *pass     // what an earlier run had done of the first pass
 	all     bool      // everything is to be read anew
 	waiters []chan struct{}
 }
@@ -171,7 +172,31 @@ func (x *Index) Close() error {
 	x.cancel()
 	close(x.stop)
 	x.done.Wait()
+	if err := x.persist(); err != nil {
+		x.o.Logger.Warn("what was indexed last is indexed again at the next start", "error", err)
+	}
 	return x.b.Close()
+}
+
+// persistMost bounds the wait for the disk when the index is closed.
+const persistMost = 10 * time.Second
+
+// persist waits until all that is in the index is on disk: closing alone drops what
+// batches have only in memory (config).
+func (x *Index) persist() error {
+	on := make(chan error, 1)
+	b := x.b.NewBatch()
+	b.SetInternal([]byte("closed"), []byte(time.Now().UTC().Format(time.RFC3339Nano)))
+	b.SetPersistedCallback(func(err error) { on <- err })
+	if err := x.b.Batch(b); err != nil {
+		return err
+	}
+	select {
+	case err := <-on:
+		return err
+	case <-time.After(persistMost):
+		return errors.New("the disk takes too long")
+	}
 }
 
 func (x *Index) changed(c objects.Change) {
@@ -202,6 +227,8 @@ func (x *Index) catchUp() {
 	defer x.mu.Unlock()
 	v, _ := x.b.GetInternal([]byte("last"))
 	t, err := time.Parse(time.RFC3339Nano, string(v))
+	x.resume = x.interrupted()
+	now := time.Now()
 	if err != nil {
 		x.all = true
 	} else {
@@ -212,6 +239,11 @@ func (x *Index) catchUp() {
 		})
 		x.all = err != nil
 		x.applied = t
+		// When this is in, the next start need not look at it again, also if nothing
+		// changes until then.
+		if now = now.Add(-overlap); now.After(t) && now.After(x.last) {
+			x.last = now
+		}
 	}
 	x.signal()
 }
