@@ -164,9 +164,8 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 	}
 	d.watchPolicy(ctx)
 	d.audit(ctx, auditAfter, auditEvery)
-	debug.SetGCPercent(gcPercent)
 	idle, stop := context.WithCancel(ctx)
-	go trimMemory(idle)
+	go trimMemory(idle, d.store.Rest)
 	d.onClose(func() error { stop(); return nil })
 	if box == nil {
 		return nil

@@ -8,21 +8,27 @@ import (
 )
 
 const (
-	// gcPercent lets the heap grow by half of what is alive before it is collected:
-	// the daemon lives beside the programs whose files it serves.
+	// The heap grows by half of what is alive before it is collected, for the daemon lives
+	// beside the programs whose files it serves; a small one by gcSlack, for it would be
+	// collected many times a second under load (measured: a tenth of the processor time of
+	// intents), and is trimmed after it.
 	gcPercent = 50
+	gcSlack   = 64 << 20
 	// trimEvery is how often unused memory is looked for.
 	trimEvery = 5 * time.Second
 	// trimQuiet is how much may be allocated in trimEvery by a daemon that counts as idle.
 	trimQuiet = 8 << 20
 	// trimWorth is the unused memory for which a collection is worth while.
 	trimWorth = 8 << 20
+	// restWorth is how much may be alive before it is worth a look what of it is needed.
+	restWorth = 48 << 20
 )
 
 // trimMemory gives memory back to the host after a burst. The runtime's own scavenger
 // keeps what the heap's last goal was, and no collection sets a new goal while nothing
 // is allocated: 100,000 files made and indexed left 290 MiB unused for good.
-func trimMemory(ctx context.Context) {
+// rest has the store give up what it only remembers.
+func trimMemory(ctx context.Context, rest func()) {
 	s := []metrics.Sample{
 		{Name: "/gc/heap/allocs:bytes"},
 		{Name: "/memory/classes/heap/free:bytes"},    // free and still ours
@@ -32,7 +38,13 @@ func trimMemory(ctx context.Context) {
 	t := time.NewTicker(trimEvery)
 	defer t.Stop()
 	var before, trimmed uint64
+	percent := 0
 	for {
+		metrics.Read(s)
+		if p := pace(s[2].Value.Uint64()); p != percent {
+			debug.SetGCPercent(p)
+			percent = p
+		}
 		select {
 		case <-ctx.Done():
 			return
@@ -47,9 +59,18 @@ func trimMemory(ctx context.Context) {
 			garbage = objects - live
 		}
 		// Only after something happened: a second collection finds nothing.
-		if quiet && allocated-trimmed > trimQuiet && s[1].Value.Uint64()+garbage > trimWorth {
-			debug.FreeOSMemory()
-			trimmed = allocated
+		if !quiet || allocated-trimmed <= trimQuiet {
+			continue
 		}
+		rest()
+		if live := s[2].Value.Uint64(); s[1].Value.Uint64()+garbage > trimWorth || live > restWorth {
+			debug.FreeOSMemory()
+		}
+		trimmed = allocated
 	}
+}
+
+// pace is by how many percent a heap of which so much is alive may grow.
+func pace(live uint64) int {
+	return max(gcPercent, int(gcSlack*100/max(live, gcSlack/4)))
 }
