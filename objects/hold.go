@@ -29,7 +29,7 @@ func (s *Store) evictTo(keep, most int) {
 // The inodes that a store at rest remembers, and how many are looked at in one go, so that
 // a request waits no longer than a tenth of a millisecond.
 const (
-	restNodes = 8192
+	restNodes = 1024
 	restStep  = 512
 )
 
