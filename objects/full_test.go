@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 )
@@ -71,5 +72,77 @@ func TestEpochWaitsForRoom(t *testing.T) {
 		if _, err := s.Lookup(RootIno, name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// A transaction that the full disk has no room for fails, and has changed nothing; the store
+// goes on as soon as there is room.
+func TestTransactionOnAFullDisk(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("mounts a small file system: needs root")
+	}
+	disk := t.TempDir()
+	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=400m"); err != nil {
+		t.Skip("no tmpfs here: ", err)
+	}
+	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	ctx, ballast, fill := context.Background(), filepath.Join(disk, "ballast"), false
+	o := Options{Dir: filepath.Join(disk, "state"), EpochInterval: 1 << 40}
+	o.step = func(name string) {
+		if !fill || name != "transaction: about to be closed" {
+			return
+		}
+		fill = false
+		f, err := os.Create(ballast)
+		for b := make([]byte, 1<<20); err == nil; {
+			_, err = f.Write(b)
+		}
+		f.Close()
+	}
+	s, err := Open(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	put(t, s, RootIno, "f", "as it was")
+	write := func(name, text string) error {
+		tx := s.Begin(alice, "act_x")
+		for _, n := range []string{"f", name} {
+			if err := tx.WriteFile(ctx, n, strings.NewReader(text), WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tx.PutRecord("told", []byte(text))
+		_, err := tx.Commit(ctx)
+		return err
+	}
+	fill = true
+	if err := write("new", "on a full disk"); !errors.Is(err, ErrNoSpace) {
+		t.Errorf("a transaction on a full disk: %v", err)
+	}
+	if got := get(t, s, RootIno, "f"); got != "as it was" {
+		t.Errorf("after it failed the file holds %q", got)
+	}
+	if _, err := s.Lookup(RootIno, "new"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a file of the failed transaction: %v", err)
+	}
+	if _, err := s.GetRecord("told"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("a record of the failed transaction: %v", err)
+	}
+	if err := s.Health(); err != nil {
+		t.Errorf("the store is not what it was: %v", err)
+	}
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	if err := write("new", "with room again"); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+	if got := get(t, s, RootIno, "f"); got != "with room again" {
+		t.Errorf("with room again the file holds %q", got)
 	}
 }

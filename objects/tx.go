@@ -306,6 +306,12 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 		return CommitResult{}, errors.Join(err, t.drop())
 	}
 	s.open.puts[string(txnKey(t.id))] = encodeTxn(rec)
+	s.at("transaction: about to be closed")
+	if err := s.db.Room(s.open.weight()); err != nil { // later it could not be taken back
+		s.abort()
+		s.mu.Unlock()
+		return CommitResult{}, errors.Join(noSpace(err), t.drop())
+	}
 	ov := s.close()
 	s.mu.Unlock()
 	if err := s.write(ctx, ov); err != nil {
@@ -339,11 +345,19 @@ func (t *Tx) commitRecords(ctx context.Context) (CommitResult, error) {
 	}
 	ts, err := s.db.CommitSync(context.WithoutCancel(ctx), batch)
 	if err != nil {
-		return CommitResult{}, err
+		return CommitResult{}, noSpace(err)
 	}
 	s.outbox.add(entries...)
 	s.outbox.push()
 	return CommitResult{Transaction: t.id, TS: ts.Time()}, nil
+}
+
+// noSpace gives a full disk the store's own error.
+func noSpace(err error) error {
+	if errors.Is(err, kv.ErrNoSpace) {
+		return fmt.Errorf("commit: %w", ErrNoSpace)
+	}
+	return err
 }
 
 // Discard forgets a transaction that will not be committed.
@@ -389,6 +403,22 @@ func (s *Store) abort() {
 		s.countAs(n, counted{})
 	}
 	s.startOver()
+}
+
+// weight is about how many bytes the epoch will have, rather more than less.
+func (ov *overlay) weight() int64 {
+	const record = 1 << 10 // of an inode, an object, a name or a draft of evidence
+	n := int64(len(ov.inodes)+len(ov.objs)+len(ov.emit)+len(ov.told)) * record
+	for _, names := range ov.dents {
+		n += int64(len(names)) * record
+	}
+	for k, v := range ov.puts {
+		n += int64(len(k) + len(v))
+	}
+	for node := range ov.saved {
+		n += int64(len(node.inode.draft))
+	}
+	return n
 }
 
 // startOver forgets what the open epoch changes; s.mu is held.

@@ -71,6 +71,9 @@ func (d *DB) CommitSync(ctx context.Context, b *Batch) (TS, error) {
 	return g.ends[0].ts, g.ends[0].err
 }
 
+// Room answers ErrNoSpace when an epoch of so many bytes would be refused now.
+func (d *DB) Room(bytes int64) error { return d.space.room(bytes) }
+
 // lead commits a group for all its members. Where they cannot have it together, as on a disk
 // that is nearly full, each has it or its error alone.
 func (d *DB) lead(g *group) {
