@@ -41,6 +41,7 @@ type draft struct {
 	taken   bool // accepted: it never changes again
 	tried   string
 	gone    bool // unlinked
+	again   bool // what was accepted under the name, and nothing written to it yet
 	cut     bool // a write was refused: what is there is not the whole document
 }
 
@@ -63,7 +64,7 @@ func (d *draft) open(c *call, flags uint32) (vhandle, error) {
 		return nil, ErrBusy
 	}
 	if flags&syscall.O_TRUNC != 0 {
-		d.data, d.dirty, d.cut = nil, true, false
+		d.data, d.dirty, d.cut, d.again = nil, true, false, false
 	}
 	if w {
 		d.writers++
@@ -91,7 +92,7 @@ func (d *draft) truncate(n int64) error {
 		d.cut = true
 		return ErrTooLarge
 	}
-	d.cut = d.cut && n > 0
+	d.cut, d.again = d.cut && n > 0, false
 	if int(n) <= len(d.data) {
 		d.data = d.data[:n:n]
 	} else {
@@ -187,7 +188,7 @@ func (h *draftHandle) write(c *call, p []byte, off int64) (int, error) {
 		d.data = append(d.data, make([]byte, int(end)-len(d.data))...)
 	}
 	copy(d.data[off:], p)
-	d.dirty, d.mtime = true, d.b.t.o.Now()
+	d.dirty, d.again, d.mtime = true, false, d.b.t.o.Now()
 	return len(p), nil
 }
 
@@ -221,9 +222,13 @@ func (h *draftHandle) release() {
 		}
 		h.d.mu.Lock()
 		h.d.writers--
-		last := h.d.writers == 0
+		last, again := h.d.writers == 0, h.d.again
 		h.d.mu.Unlock()
 		if !last {
+			return
+		}
+		if again {
+			h.d.b.forget(h.d)
 			return
 		}
 		// Nobody can be told; error.json can.

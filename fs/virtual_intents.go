@@ -1,6 +1,7 @@
 package fs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"maps"
@@ -379,14 +380,37 @@ func (f *acceptedFile) open(c *call, flags uint32) (vhandle, error) {
 	if !f.b.terminal(c, f.r) {
 		return nil, ErrBusy
 	}
-	if flags&syscall.O_TRUNC == 0 {
+	if flags&syscall.O_APPEND != 0 {
+		// The goal would be carried out a second time, with what is appended.
 		return nil, fmt.Errorf("%s was accepted: %w", f.r.Name, ErrImmutable)
+	}
+	var doc []byte
+	if flags&syscall.O_TRUNC == 0 { // as editors save that write over a file and cut it then
+		var err error
+		if doc, err = f.b.t.o.Intents.Document(c.Caller, f.r.Name); err != nil {
+			return nil, err
+		}
 	}
 	d, err := f.b.fresh(c, f.r.Name)
 	if err != nil {
 		return nil, err
 	}
+	d.mu.Lock()
+	if d.data == nil && d.writers == 0 && !d.dirty && len(doc) > 0 {
+		d.data, d.again, d.tried = bytes.Clone(doc), true, f.r.Name
+	}
+	d.mu.Unlock()
 	return d.open(c, flags)
+}
+
+// forget lets go of a document that was opened to be written again and was not.
+func (b *dropBox) forget(d *draft) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if own := b.of[d.subject]; own != nil && own.files[d.base] == d {
+		delete(own.files, d.base)
+		own.changed = b.t.o.Now()
+	}
 }
 
 // setattr takes what file managers send after the close, and does nothing.
