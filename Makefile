@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 # Where PEERS.SH of the benchmark set stands; without it `make bench` runs the Go benchmarks alone.
 PEERS   ?= ../shared/bench/peers.sh
 
-.PHONY: help build demo test test-long race bench scale lint run install clean checklist need need-test need-kde posix
+.PHONY: help build demo test test-long race bench scale lint run install clean checklist need need-test need-long need-kde posix
 
 help:
 	@echo "make demo       build, mount, run a goal, deny one, roll one back, verify the log, clean up"
@@ -28,6 +28,9 @@ need:
 need-test:
 	@sh mnt-tests/need.sh test
 
+need-long:
+	@sh mnt-tests/need.sh long
+
 # Dolphin and a display without a screen, 250 MB, for TestDolphin of test-long.
 need-kde:
 	@sh mnt-tests/need.sh kde
@@ -45,7 +48,7 @@ test: need-test build
 	@test ! -e $(OUT)/failed
 	@$(GO) run ./mnt-tests/checklist -report $(OUT)/test.jsonl -brief
 
-test-long: need-test build
+test-long: need-long build
 	@mkdir -p $(OUT)
 	@rm -f $(OUT)/failed
 	@(AIOS_LONG=1 $(GO) test -json -timeout 150m ./... || touch $(OUT)/failed) | $(GO) run ./mnt-tests/checklist -record $(OUT)/test-long.jsonl

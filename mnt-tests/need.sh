@@ -1,7 +1,8 @@
 #!/bin/sh
 # Says what this machine lacks to build AIOS and run it, and with `test` to test it as
 # well, and installs that where it may (Debian, root); with `kde` a desktop without a
-# screen for the test with Dolphin, 250 MB. Usage: need.sh [test|kde]
+# screen for the test with Dolphin, 250 MB; with `long` the programs that the long tests
+# run on a mount. Usage: need.sh [test|long|kde]
 set -u
 command -v go >/dev/null 2>&1 || { echo "need: Go 1.26 or newer is not installed: https://go.dev/doc/install" >&2; exit 1; }
 missing=""
@@ -10,7 +11,7 @@ need() { command -v "$1" >/dev/null 2>&1 || case " $missing " in *" $2 "*) ;; *)
 need fusermount3 fuse3
 need mount mount
 need git git
-if [ "${1:-}" = test ]; then
+if [ "${1:-}" = test ] || [ "${1:-}" = long ]; then
 	need getfattr attr
 	need setfacl acl
 	need setpriv util-linux
@@ -20,6 +21,13 @@ if [ "${1:-}" = test ]; then
 	need rsync rsync
 	need gcc gcc # the race detector needs a C compiler and its library
 	[ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+fi
+if [ "${1:-}" = long ]; then
+	need fio fio
+	need stress-ng stress-ng
+	need ed ed
+	need vim vim
+	need dpkg-deb dpkg
 fi
 if [ "${1:-}" = kde ]; then
 	need dolphin dolphin
