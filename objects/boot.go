@@ -58,10 +58,12 @@ func (s *Store) noteBoot() error {
 
 // toSynced makes a draft's record what was synced of the draft; false where nothing was.
 func (n *inode) toSynced() bool {
-	if n.synced.staging != n.staging {
+	d := n.large()
+	if d.synced.staging != d.staging {
 		return false
 	}
-	n.size, n.over = n.synced.size, n.synced.over
+	n.size, d.over = d.synced.size, d.synced.over
+	n.big = &d
 	return true
 }
 

@@ -125,7 +125,7 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 	s.observe(n)
 	gone := n.nlink == 0
 	// The kernel's own writes into a host file show in its times alone.
-	kept := gone && n.writes == n.buried && (n.pin == nil || n.mtime.Before(n.buriedAt)) && s.buriedHere(n)
+	kept := gone && n.writes == n.buried && (n.pin == nil || n.mtime.UnixNano() < n.buriedAt) && s.buriedHere(n)
 	s.mu.Unlock()
 	if gone && !kept {
 		return nil // a program's own scratch; the draft serves the readers that are left
@@ -228,12 +228,12 @@ func (s *Store) install(n *node, p prepared) error {
 		n.blocks = (p.size + 511) / 512
 	}
 	n.inode.clearDraft()
-	n.versioned = s.o.Now()
+	n.versioned = s.o.Now().UnixNano()
 	if old, err := s.version(o.id, o.current); err == nil && !p.hash.IsZero() && old.hash == p.hash {
 		n.inode.version = old.id
 		return nil
 	}
-	c := n.lastCred
+	c := n.author()
 	w := s.workOf(c)
 	before := o.current
 	v := s.addVersion(o, p, c, w.id, "")

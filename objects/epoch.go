@@ -324,11 +324,15 @@ func (s *Store) saveDraft(n *node) {
 }
 
 func (n *inode) setDraft(b []byte, staging string, over overlaid) {
-	n.drafted, n.draft, n.staging, n.over = true, b, staging, over
+	n.drafted, n.draft = true, b
+	if d := n.large(); n.big != nil || staging != "" {
+		d.staging, d.over = staging, over
+		n.big = &d
+	}
 }
 
 func (n *inode) clearDraft() {
-	n.drafted, n.draft, n.staging, n.over, n.synced = false, nil, "", overlaid{}, syncedDraft{}
+	n.drafted, n.draft, n.big = false, nil, nil
 }
 
 // describeWork writes the transaction record and the evidence of plain file work.

@@ -37,7 +37,7 @@ func (s *Store) Create(c Cred, parent Ino, name string, mode uint32, exclusive b
 	s.bind(p, n, name)
 	n.refs++
 	n.writers++
-	n.lastCred = c
+	n.lastCred = s.credOf(c)
 	return s.attrOf(n), &Handle{s: s, n: n, read: true, write: true}, nil
 }
 
@@ -57,7 +57,7 @@ func (s *Store) Tmpfile(c Cred, parent Ino, mode uint32) (Attr, *Handle, error) 
 	s.orphaned(n)
 	n.refs++
 	n.writers++
-	n.lastCred = c
+	n.lastCred = s.credOf(c)
 	return s.attrOf(n), &Handle{s: s, n: n, read: true, write: true}, nil
 }
 
@@ -86,7 +86,7 @@ func (s *Store) OpenFile(c Cred, ino Ino, flags int) (*Handle, error) {
 			s.quiet.Wait()
 		}
 		n.writers++
-		n.lastCred = c
+		n.lastCred = s.credOf(c)
 	}
 	s.mu.Unlock()
 	h := &Handle{s: s, n: n, read: flags&unix.O_ACCMODE != unix.O_WRONLY, write: write}
@@ -185,7 +185,10 @@ func (s *Store) draftOf(n *node) (*blob.Draft, error) {
 // startDraft makes d the file's draft; s.mu and n.io are held.
 func (s *Store) startDraft(n *node, d *blob.Draft) {
 	n.draft, n.draftBase, n.writes, n.draftSaved = d, n.inode.version, 0, 0
-	n.inode.synced = syncedDraft{}
+	if d := n.inode.large(); n.inode.big != nil {
+		d.synced = syncedDraft{}
+		n.inode.big = &d
+	}
 	s.drafts[n] = true
 }
 
@@ -225,7 +228,7 @@ func (s *Store) change(c Cred, n *node, end int64, fn func(*blob.Draft) error) e
 	s.mu.Lock()
 	n.writes++
 	s.touch(n)
-	n.lastCred = c
+	n.lastCred = s.credOf(c)
 	now := s.o.Now()
 	n.mtime, n.ctime = now, now
 	n.dropCapability()
@@ -439,7 +442,7 @@ func (s *Store) syncDraft(ctx context.Context, n *node, asked bool) error {
 		s.mu.Lock()
 		first := asked && n.pin == nil && n.inode.version.IsZero() && len(b) <= inlineLimit
 		s.mu.Unlock()
-		if !first && (n.versioned.IsZero() || s.o.Now().Sub(n.versioned) < s.o.VersionInterval) {
+		if !first && (n.versioned == 0 || s.o.Now().UnixNano()-n.versioned < int64(s.o.VersionInterval)) {
 			return nil // its bytes go into the epoch
 		}
 		return s.publishBytes(ctx, n, b, true)
@@ -456,7 +459,9 @@ func (s *Store) syncDraft(ctx context.Context, n *node, asked bool) error {
 	s.observe(n)
 	if n.nlink > 0 {
 		s.touch(n)
-		n.inode.synced = syncedDraft{o.Staging, o.Size, overlaid{n.draftBase, o.BaseLen, o.Written}}
+		d := n.inode.large()
+		d.synced = syncedDraft{o.Staging, o.Size, overlaid{n.draftBase, o.BaseLen, o.Written}}
+		n.inode.big = &d
 		s.saveDraft(n)
 		n.blocks = n.draft.Blocks()
 	}

@@ -299,7 +299,7 @@ func (s *Store) observeWrites(n *node) {
 		n.size, n.blocks = size, blocks
 	}
 	// The kernel leaves to us what a write does to set-id bits (HANDLE_KILLPRIV_V2).
-	if n.mode&(unix.S_ISUID|unix.S_ISGID) != 0 && n.lastCred.UID != 0 {
+	if n.mode&(unix.S_ISUID|unix.S_ISGID) != 0 && n.author().UID != 0 {
 		n.mode &^= unix.S_ISUID
 		if n.mode&unix.S_IXGRP != 0 {
 			n.mode &^= unix.S_ISGID

@@ -32,6 +32,9 @@ func (s *Store) node(ino Ino) (*node, error) {
 		rec.atime = at
 	}
 	n := &node{inode: *rec, kept: true, counted: countOf(rec)}
+	if n.counted.live {
+		n.scope = n.counted.scope.Value() // one copy of its names for all
+	}
 	s.nodes[ino] = n
 	n.element = s.idle.PushFront(n)
 	s.evict()
@@ -53,6 +56,31 @@ func (s *Store) touch(n *node) {
 	}
 	n.dirty, n.lazy = s.open, false
 	s.open.inodes[n.ino] = n
+}
+
+// mostCreds is when the credentials that nobody may name any more are let go.
+const mostCreds = 1000
+
+// credOf gives the one copy of a credential: a million files that one program wrote name it.
+func (s *Store) credOf(c Cred) *Cred {
+	p := s.creds[c]
+	if p == nil {
+		if len(s.creds) >= mostCreds {
+			clear(s.creds)
+		}
+		kept := c // c itself stays off the heap
+		p = &kept
+		s.creds[c] = p
+	}
+	return p
+}
+
+// author is who wrote last; nobody for a file that was not written since it was read in.
+func (n *node) author() Cred {
+	if n.lastCred == nil {
+		return Cred{}
+	}
+	return *n.lastCred
 }
 
 func (n *inode) clone() inode {

@@ -403,7 +403,7 @@ func TestCleanDraftLeavesNothingBehind(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n, err := decodeInode(b); err != nil || n.drafted || n.staging != "" {
+		if n, err := decodeInode(b); err != nil || n.drafted || n.large().staging != "" {
 			t.Errorf("%d bytes: the record still has a draft: %v, %+v", size, err, n)
 		}
 	}

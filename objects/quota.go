@@ -8,6 +8,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"unique"
 
 	"github.com/ai-os-dot-net/aios/evidence"
 	"github.com/ai-os-dot-net/aios/evidence/record"
@@ -79,7 +80,7 @@ func (q Quota) String() string {
 
 // counted is what of an inode its scope's usage holds.
 type counted struct {
-	scope Scope
+	scope unique.Handle[Scope] // of a live one
 	size  int64
 	live  bool
 }
@@ -88,7 +89,7 @@ func countOf(n *inode) counted {
 	if n.nlink == 0 {
 		return counted{}
 	}
-	c := counted{n.scope, 0, true}
+	c := counted{unique.Make(n.scope), 0, true}
 	if isRegular(n.mode) {
 		c.size = n.size
 	}
@@ -181,7 +182,10 @@ func countUsage(v *kv.View) (map[Scope]Usage, error) {
 			return nil, err
 		}
 		c := countOf(n)
-		for _, sc := range scopesOf(c.scope) {
+		if !c.live {
+			continue
+		}
+		for _, sc := range scopesOf(c.scope.Value()) {
 			u := m[sc]
 			m[sc] = Usage{u.Bytes + c.size, u.Files + 1}
 		}
@@ -205,7 +209,7 @@ func (q *quotas) add(c counted, sign int64) {
 	if !c.live {
 		return
 	}
-	for _, sc := range scopesOf(c.scope) {
+	for _, sc := range scopesOf(c.scope.Value()) {
 		u := q.usage[sc]
 		q.usage[sc] = Usage{u.Bytes + sign*c.size, u.Files + sign}
 		q.dirty[sc] = true

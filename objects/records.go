@@ -57,9 +57,21 @@ type inode struct {
 	// writing: its bytes, or the staging file that was synced.
 	drafted bool
 	draft   []byte
+	big     *largeDraft // never changed in place; nil for most
+}
+
+// largeDraft is of a draft that is in a staging file.
+type largeDraft struct {
 	staging string
 	over    overlaid
 	synced  syncedDraft
+}
+
+func (n *inode) large() largeDraft {
+	if n.big == nil {
+		return largeDraft{}
+	}
+	return *n.big
 }
 
 // syncedDraft is a large draft as it was last synced: what is left of it where the machine
@@ -116,16 +128,20 @@ func (n *inode) encode() []byte {
 		e.uint(27, 1)
 	}
 	e.bytes(28, n.draft)
-	e.str(29, n.staging)
-	e.id(30, n.over.base)
-	e.uint(31, uint64(n.over.baseLen))
-	e.bytes(32, encodeRanges(n.over.written))
-	if n.staging != "" && n.synced.staging == n.staging {
-		e.str(33, n.synced.staging)
-		e.uint(34, uint64(n.synced.size))
-		e.id(35, n.synced.over.base)
-		e.uint(36, uint64(n.synced.over.baseLen))
-		e.bytes(37, encodeRanges(n.synced.over.written))
+	if n.big == nil {
+		return e.b
+	}
+	d := n.big
+	e.str(29, d.staging)
+	e.id(30, d.over.base)
+	e.uint(31, uint64(d.over.baseLen))
+	e.bytes(32, encodeRanges(d.over.written))
+	if d.staging != "" && d.synced.staging == d.staging {
+		e.str(33, d.synced.staging)
+		e.uint(34, uint64(d.synced.size))
+		e.id(35, d.synced.over.base)
+		e.uint(36, uint64(d.synced.over.baseLen))
+		e.bytes(37, encodeRanges(d.synced.over.written))
 	}
 	return e.b
 }
@@ -155,6 +171,12 @@ func decodeRanges(b []byte) (l []blob.Range) {
 
 func decodeInode(b []byte) (*inode, error) {
 	n := &inode{}
+	big := func() *largeDraft {
+		if n.big == nil {
+			n.big = &largeDraft{}
+		}
+		return n.big
+	}
 	err := decode(b, func(f protowire.Number, v uint64) {
 		switch f {
 		case 1:
@@ -198,11 +220,11 @@ func decodeInode(b []byte) (*inode, error) {
 		case 27:
 			n.drafted = v != 0
 		case 31:
-			n.over.baseLen = int64(v)
+			big().over.baseLen = int64(v)
 		case 34:
-			n.synced.size = int64(v)
+			big().synced.size = int64(v)
 		case 36:
-			n.synced.over.baseLen = int64(v)
+			big().synced.over.baseLen = int64(v)
 		}
 	}, func(f protowire.Number, v []byte) {
 		switch f {
@@ -239,17 +261,17 @@ func decodeInode(b []byte) (*inode, error) {
 		case 28:
 			n.draft = append([]byte{}, v...)
 		case 29:
-			n.staging = string(v)
+			big().staging = string(v)
 		case 30:
-			n.over.base = idFrom(v)
+			big().over.base = idFrom(v)
 		case 32:
-			n.over.written = decodeRanges(v)
+			big().over.written = decodeRanges(v)
 		case 33:
-			n.synced.staging = string(v)
+			big().synced.staging = string(v)
 		case 35:
-			n.synced.over.base = idFrom(v)
+			big().synced.over.base = idFrom(v)
 		case 37:
-			n.synced.over.written = decodeRanges(v)
+			big().synced.over.written = decodeRanges(v)
 		}
 	})
 	return n, err

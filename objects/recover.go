@@ -36,13 +36,13 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 				return err
 			}
 			if n.drafted && n.nlink > 0 {
-				if lost && n.staging != "" && !n.toSynced() {
+				if lost && n.large().staging != "" && !n.toSynced() {
 					dropped = append(dropped, n.ino)
 					continue
 				}
 				drafted = append(drafted, n)
-				if n.staging != "" {
-					named[n.staging] = true
+				if id := n.large().staging; id != "" {
+					named[id] = true
 				}
 			}
 		}
@@ -124,10 +124,11 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 	s.mu.Lock()
 	n, err := s.node(rec.ino)
 	if err == nil {
-		n.lastCred = Cred{UID: n.uid, GID: n.gid, Subject: "_system:service:aiosfs"}
+		c := Cred{UID: n.uid, GID: n.gid, Subject: "_system:service:aiosfs"}
 		if o, err := s.object(n.object); err == nil && o.createdBy != "" {
-			n.lastCred.Subject = o.createdBy
+			c.Subject = o.createdBy
 		}
+		n.lastCred = s.credOf(c)
 	}
 	s.mu.Unlock()
 	if err != nil {
@@ -135,7 +136,7 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 	}
 	n.io.Lock()
 	defer n.io.Unlock()
-	if rec.staging == "" {
+	if rec.large().staging == "" {
 		p, err := s.prepareBytes(ctx, rec.draft)
 		if err != nil {
 			return err
@@ -155,7 +156,7 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 	if err := d.Sync(ctx); err != nil {
 		return err
 	}
-	staging := rec.staging
+	staging := rec.large().staging
 	if f, ok := d.File(); ok && !onlyOurs(f) {
 		// Whoever had it open through the mount that died still writes it, without us.
 		c, id, err := s.blobs.CopyStaging(ctx, f, rec.size)
@@ -169,8 +170,8 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 	}
 	s.mu.Lock()
 	err = s.install(n, prepared{size: rec.size, staging: staging})
-	if staging != rec.staging {
-		s.open.gone = append(s.open.gone, rec.staging)
+	if old := rec.large().staging; staging != old {
+		s.open.gone = append(s.open.gone, old)
 	}
 	s.mu.Unlock()
 	return errors.Join(err, d.Release())
@@ -179,9 +180,10 @@ func (s *Store) recoverDraft(ctx context.Context, rec *inode) error {
 // restoreDraft opens a large draft as its record says it was.
 func (s *Store) restoreDraft(rec *inode) (*blob.Draft, error) {
 	var base blob.Base
-	if rec.over.baseLen > 0 {
+	draft := rec.large()
+	if draft.over.baseLen > 0 {
 		s.mu.Lock()
-		v, err := s.findVersion(rec.over.base)
+		v, err := s.findVersion(draft.over.base)
 		s.mu.Unlock()
 		if err != nil {
 			return nil, err
@@ -193,7 +195,7 @@ func (s *Store) restoreDraft(rec *inode) (*blob.Draft, error) {
 		defer c.Close() // the draft is made whole before this returns
 		base = c
 	}
-	d, err := blob.RestoreOverlay(s.blobs, base, blob.Overlay{Staging: rec.staging, Written: rec.over.written, BaseLen: rec.over.baseLen, Size: rec.size})
+	d, err := blob.RestoreOverlay(s.blobs, base, blob.Overlay{Staging: draft.staging, Written: draft.over.written, BaseLen: draft.over.baseLen, Size: rec.size})
 	if err != nil {
 		return nil, err
 	}

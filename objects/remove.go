@@ -78,7 +78,7 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 			o.life, o.retiredAt, o.name, o.oldParent = Retired, s.o.Now(), name, dir
 		}
 		s.bury(c, n, dir, name, true, false)
-		n.buried, n.buriedAt = n.writes, s.o.Now()
+		n.buried, n.buriedAt = n.writes, s.o.Now().UnixNano()
 		if isRegular(n.mode) { // a directory or a link is not what a new file goes on with
 			s.recent[recentKey{dir, name}] = recentUnlink{o.id, c.Subject, s.o.Now()}
 			if len(s.recent) > s.recentMost {

@@ -243,7 +243,7 @@ func (s *Store) absorb(c Cred, n *node, keep ID) {
 	own.life, own.retiredAt, own.absorbedBy = Retired, s.o.Now(), o.id
 	n.object = o.id
 	if n.writers == 0 && n.draft == nil {
-		n.lastCred = c
+		n.lastCred = s.credOf(c)
 		s.installEmpty(n)
 	}
 }

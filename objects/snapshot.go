@@ -49,7 +49,7 @@ func (sn *Snapshot) inode(ino Ino) (*inode, error) {
 		return nil, err
 	}
 	n, err := decodeInode(b)
-	if err != nil || !n.drafted || n.staging == "" {
+	if err != nil || !n.drafted || n.large().staging == "" {
 		return n, err
 	}
 	// A large file was being written: its staging file has gone on since, so the past
@@ -185,7 +185,7 @@ func (sn *Snapshot) Open(ino Ino) (Reader, error) {
 	if !isRegular(n.mode) {
 		return nil, ErrInvalid
 	}
-	if n.drafted && n.staging == "" {
+	if n.drafted && n.large().staging == "" {
 		return memContent{bytes.NewReader(n.draft)}, nil
 	}
 	if n.version.IsZero() {

@@ -75,13 +75,13 @@ type node struct {
 	draftSaved uint64 // how much of the draft the last epoch holds
 	writes     uint64 // counts writes to the draft
 	buried     uint64 // what writes was when the last name went
-	buriedAt   time.Time
+	buriedAt   int64  // nanoseconds since 1970
 	counted    counted
 	content    content
 	contentOf  ID
-	versioned  time.Time // when the last version was made
-	lastCred   Cred      // of the last write, for the version's author
-	pin        *pin      // the host file that the kernel has
+	versioned  int64 // when the last version was made, as buriedAt
+	lastCred   *Cred // of the last write, for the version's author; see credOf
+	pin        *pin  // the host file that the kernel has
 }
 
 // Store is an open store. Its methods may be used concurrently.
@@ -97,6 +97,7 @@ type Store struct {
 	moves      uint64    // counts what may change paths of directories, from 1
 	missed     recentKey // the name that was looked for last and is not there, until anything is bound
 	objs       map[ID]*object
+	creds      map[Cred]*Cred // those that inodes name
 	open       *overlay
 	committing *overlay
 	view       *kv.View
@@ -181,7 +182,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), moves: 1, objs: map[ID]*object{},
+	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), moves: 1, objs: map[ID]*object{}, creds: map[Cred]*Cred{},
 		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, recentMost: recentLeast, drafts: map[*node]bool{}, stop: make(chan struct{})}
 	s.quiet = sync.NewCond(&s.mu)
 	s.closes.open = map[*Handle]uint64{}

@@ -272,7 +272,7 @@ func (s *Store) Mknod(c Cred, parent Ino, name string, mode, rdev uint32) (Attr,
 	}
 	n := s.newNode(c, p, name, mode, rdev)
 	s.bind(p, n, name)
-	n.lastCred = c
+	n.lastCred = s.credOf(c)
 	s.installEmpty(n)
 	return s.attrOf(n), nil
 }
