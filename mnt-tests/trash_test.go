@@ -61,6 +61,33 @@ func TestTrash(t *testing.T) {
 	}
 }
 
+// From the shared place of everybody: removed and brought back, put into a desktop's can
+// and brought back, and the can emptied, after which it is in views/trash all the same, for
+// whose it was and for nobody else (F-101).
+func TestTrashFromShared(t *testing.T) {
+	p := newPeople(t)
+	t.Log("proves: F-101")
+	p.ok(aliceUID, `set -e; cd $M/groups/local/shared; mkdir tt; echo first > tt/f; echo second > tt/f; chmod 640 tt/f; setfattr -n user.note -v keep tt/f`)
+	whole := `set -e; cd $M/groups/local/shared; [ "$(cat tt/f)" = second ]; [ "$(stat -c %a tt/f)" = 640 ]
+		[ "$(getfattr --only-values -n user.note tt/f)" = keep ]; [ "$(ls tt/.versions/f | wc -l)" = 2 ]`
+	p.ok(aliceUID, `set -e; cd $M/groups/local/shared; rm -rf tt; [ ! -e tt ]; [ "$(cat $M/views/trash/tt/f)" = second ]; mv $M/views/trash/tt tt; [ ! -e $M/views/trash/tt ]`)
+	p.ok(aliceUID, whole)
+	if out, err := p.as(bobUID, "rm -rf $M/groups/local/shared/tt; ls $M/views/trash"); strings.Contains(out, "tt\n") || err != nil && strings.HasSuffix(out, "\ntt") {
+		t.Errorf("bob removed what is alice's, or has it in his trash: %s", out)
+	}
+	p.ok(aliceUID, whole)
+	if _, err := exec.LookPath("gio"); err != nil {
+		t.Skip("no gio here")
+	}
+	p.ok(aliceUID, `set -e; export HOME=/tmp; gio trash $M/groups/local/shared/tt; [ ! -e $M/groups/local/shared/tt ]
+		[ "$(cat $M/.Trash/$(id -u)/files/tt/f)" = second ]; grep -q 'Path=.*groups/local/shared/tt$' $M/.Trash/$(id -u)/info/tt.trashinfo
+		mv $M/.Trash/$(id -u)/files/tt $M/groups/local/shared/tt; rm $M/.Trash/$(id -u)/info/tt.trashinfo`)
+	p.ok(aliceUID, whole)
+	p.ok(aliceUID, `set -e; export HOME=/tmp; gio trash $M/groups/local/shared/tt; rm -rf $M/.Trash/$(id -u)/files/* $M/.Trash/$(id -u)/info/*
+		[ -z "$(ls $M/.Trash/$(id -u)/files)" ]; `+p.bin+` --mount $M restore $M/groups/local/shared/tt`)
+	p.ok(aliceUID, whole)
+}
+
 // A file made at once under a removed directory's name is a thing of its own: the directory
 // stays in the trash and comes back.
 func TestTrashKeepsADirectoryReplacedByAFile(t *testing.T) {

@@ -24,7 +24,7 @@ func (s *Store) Restore(c Cred, e TrashEntry, parent Ino, name string) (Attr, er
 	r := revival{entry: e}
 	if e.Dead && isDir(e.Attr.Mode) {
 		var err error
-		if r.below, _, err = s.sweep(e.Attr.Ino, e.At); err != nil {
+		if r.below, _, err = s.sweep(e.Attr.Ino, e.died()); err != nil {
 			return Attr{}, err
 		}
 	}
@@ -82,7 +82,7 @@ func (s *Store) sweep(dir Ino, at time.Time) (list []revival, began time.Time, e
 		r := revival{entry: e}
 		at = e.At
 		if e.Dead && isDir(e.Attr.Mode) {
-			if r.below, at, err = s.sweep(e.Attr.Ino, e.At); err != nil {
+			if r.below, at, err = s.sweep(e.Attr.Ino, e.died()); err != nil {
 				return nil, at, err
 			}
 		}

@@ -202,6 +202,15 @@ type TrashEntry struct {
 	xattrs map[string][]byte
 }
 
+// died is when a dead entry lost its last name. What was thrown into a trash can counts as
+// removed then, and goes, with what lies below it, when the can is emptied.
+func (e TrashEntry) died() time.Time {
+	if e.Attr.Ctime.After(e.At) {
+		return e.Attr.Ctime
+	}
+	return e.At
+}
+
 // Xattrs are the extended attributes of an entry without an inode.
 func (e TrashEntry) Xattrs() map[string][]byte { return e.xattrs }
 
