@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// Somebody else fills the disk while an epoch is on its way to it: the epoch waits, nothing
-// new is taken meanwhile, and all of it is there once there is room again.
-func TestEpochWaitsForRoom(t *testing.T) {
+// smallDisk gives a file system of its own that a test can fill.
+func smallDisk(t *testing.T) string {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("mounts a small file system: needs root")
 	}
@@ -21,20 +21,32 @@ func TestEpochWaitsForRoom(t *testing.T) {
 		t.Skip("no tmpfs here: ", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	return disk
+}
+
+// fillUp takes all the room that is left.
+func fillUp(t *testing.T, name string) {
+	f, err := os.Create(name)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for b := make([]byte, 1<<20); err == nil; {
+		_, err = f.Write(b)
+	}
+	f.Close()
+}
+
+// Somebody else fills the disk while an epoch is on its way to it: the epoch waits, nothing
+// new is taken meanwhile, and all of it is there once there is room again.
+func TestEpochWaitsForRoom(t *testing.T) {
+	disk := smallDisk(t)
 	ctx, ballast, fill := context.Background(), filepath.Join(disk, "ballast"), false
 	o := Options{Dir: filepath.Join(disk, "state")}
 	o.step = func(name string) {
 		if fill && name == "commit: epoch is closed" {
 			fill = false
-			f, err := os.Create(ballast)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			for b := make([]byte, 1<<20); err == nil; {
-				_, err = f.Write(b)
-			}
-			f.Close()
+			fillUp(t, ballast)
 		}
 	}
 	o.EpochInterval = 1 << 40 // commits are the test's own
@@ -78,14 +90,7 @@ func TestEpochWaitsForRoom(t *testing.T) {
 // A transaction that the full disk has no room for fails, and has changed nothing; the store
 // goes on as soon as there is room.
 func TestTransactionOnAFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("mounts a small file system: needs root")
-	}
-	disk := t.TempDir()
-	if err := syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=400m"); err != nil {
-		t.Skip("no tmpfs here: ", err)
-	}
-	t.Cleanup(func() { _ = syscall.Unmount(disk, syscall.MNT_DETACH) })
+	disk := smallDisk(t)
 	ctx, ballast, fill := context.Background(), filepath.Join(disk, "ballast"), false
 	o := Options{Dir: filepath.Join(disk, "state"), EpochInterval: 1 << 40}
 	o.step = func(name string) {
@@ -93,11 +98,7 @@ func TestTransactionOnAFullDisk(t *testing.T) {
 			return
 		}
 		fill = false
-		f, err := os.Create(ballast)
-		for b := make([]byte, 1<<20); err == nil; {
-			_, err = f.Write(b)
-		}
-		f.Close()
+		fillUp(t, ballast)
 	}
 	s, err := Open(ctx, o)
 	if err != nil {

@@ -54,12 +54,19 @@ func verifyCommand() *cobra.Command {
 // is there, or the default one.
 func evidenceDir(c *cobra.Command, state string) (string, error) {
 	if state == "" {
-		if t, err := findTree(c); err == nil {
-			state = stateOf(t.root)
+		t, err := findTree(c)
+		name, _ := c.Flags().GetString("mount")
+		switch {
+		case err == nil:
+			// Not the default one instead: that would prove the wrong log.
+			if state = stateOf(t.root); state == "" {
+				return "", fail(exitUnreachable, "the mount at %s does not tell its state directory; name it with --state", t.root)
+			}
+		case name != "" || os.Getenv("AIOS_MOUNT") != "":
+			return "", err
+		default:
+			state = defaultState()
 		}
-	}
-	if state == "" {
-		state = defaultState()
 	}
 	for _, dir := range []string{filepath.Join(state, "evidence"), state} {
 		if _, err := os.Stat(filepath.Join(dir, "log")); err == nil {
