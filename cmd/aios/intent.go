@@ -142,6 +142,9 @@ func summarise(r run, docPath string) summary {
 			s.Goal, _, _ = strings.Cut(string(b), "\n")
 		}
 	}
+	if s.Goal == "" { // one's own, which is asked back
+		s.Goal, _, _ = strings.Cut(r.read("question"), "\n")
+	}
 	return s
 }
 
