@@ -5,7 +5,11 @@ import (
 )
 
 // evict forgets clean inodes that nobody holds, the least recently used first.
-func (s *Store) evict() { s.evictTo(s.o.CacheNodes, s.idle.Len()) }
+func (s *Store) evict() { s.evictTo(s.o.CacheNodes, evictStep) }
+
+// evictStep bounds what one eviction looks at: the kernel may hold all inodes that are
+// remembered, and a walk of a large tree adds to them one by one.
+const evictStep = 16
 
 // evictTo looks at up to most inodes, while more than keep are remembered.
 func (s *Store) evictTo(keep, most int) {
