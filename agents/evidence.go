@@ -13,13 +13,12 @@ import (
 // change is one durable step of a run: its record, and the evidence of what was
 // done, in one commit.
 type change struct {
-	r       *Run
-	log     *evidence.Log
-	now     time.Time
-	drafts  []evidence.Draft
-	encoded []byte   // the run's record, once put
-	was     *Run     // before the step; nil when the run begins with it
-	held    []func() // claims of a run that begins, to be let go when it has begun
+	r      *Run
+	log    *evidence.Log
+	now    time.Time
+	drafts []evidence.Draft
+	was    *Run     // before the step; nil when the run begins with it
+	held   []func() // claims of a run that begins, to be let go when it has begun
 	// envelope shows an action of either; nil when the run begins with this step.
 	envelope func(*Run, *Action) envelope
 }
