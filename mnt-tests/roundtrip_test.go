@@ -26,7 +26,7 @@ truncate -s 3M a/sparse; printf x | dd of=a/sparse bs=1 seek=2000000 conv=notrun
 ln a/f700 a/b/c/hard; ln -s ../a/f700 empty/soft; ln -s nowhere a/dangling; mkfifo a/fifo
 touch 'a/two words' "$(printf 'a/line\nbreak')" "$(printf 'a/\377\376')"
 chmod 4755 a/f1; chmod 0 a/f0; chown 60101:60102 a/f4096; chown -h 60102:60101 a/dangling
-setfattr -n user.note -v 'a value' a/f700; setfattr -n user.empty a/f700; setfattr -n user.xdg.tags -v red,blue,green a/f4096; setfattr -n trusted.k -v v a/b
+setfattr -n user.note -v 'a value' a/f700; setfattr -n user.empty a/f700; setfattr -n user.xdg.tags -v blue,green,red a/f4096; setfattr -n trusted.k -v v a/b
 setfacl -m u:60101:rw,g:60102:r a/f1; setfacl -d -m u:60103:rwx,g::r-x a/b
 touch -h -d '2001-01-01 01:01:01.5' a/dangling empty/soft a/fifo; touch -d '1999-12-31 23:59:59.123456789' a/f700 a/f0
 touch -d '2020-02-02 02:02:02.000000001' empty a/b/c a/b a .

@@ -427,7 +427,8 @@ func cleanLabels(labels []string) ([]string, error) {
 	if len(clean) > 64 {
 		return nil, fmt.Errorf("%d labels, at most 64: %w", len(clean), ErrInvalid)
 	}
-	return clean, nil // in the order in which they were given: a copier compares
+	sort.Strings(clean)
+	return clean, nil
 }
 
 // RaisePrivacy raises an object's class; a lower one is ErrPermission

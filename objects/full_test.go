@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -91,13 +92,13 @@ func TestEpochWaitsForRoom(t *testing.T) {
 // goes on as soon as there is room.
 func TestTransactionOnAFullDisk(t *testing.T) {
 	disk := smallDisk(t)
-	ctx, ballast, fill := context.Background(), filepath.Join(disk, "ballast"), false
+	ctx, ballast := context.Background(), filepath.Join(disk, "ballast")
+	var fill atomic.Bool
 	o := Options{Dir: filepath.Join(disk, "state"), EpochInterval: 1 << 40}
 	o.step = func(name string) {
-		if !fill || name != "transaction: about to be closed" {
+		if name != "transaction: about to be closed" || !fill.CompareAndSwap(true, false) {
 			return
 		}
-		fill = false
 		fillUp(t, ballast)
 	}
 	s, err := Open(ctx, o)
@@ -121,7 +122,7 @@ func TestTransactionOnAFullDisk(t *testing.T) {
 		_, err := tx.Commit(ctx)
 		return err
 	}
-	fill = true
+	fill.Store(true)
 	if err := write("new", "on a full disk"); !errors.Is(err, ErrNoSpace) {
 		t.Errorf("a transaction on a full disk: %v", err)
 	}
