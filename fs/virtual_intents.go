@@ -36,6 +36,21 @@ type drops struct {
 	changed time.Time
 }
 
+// written is a name's document that is not accepted yet; nil where somebody has merely
+// opened an accepted one to write it again. The drop box's lock is held.
+func (o *drops) written(name string) *draft {
+	d := o.files[name]
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.again {
+		return nil
+	}
+	return d
+}
+
 // failure is why a document was not accepted.
 type failure struct {
 	*IntentError
@@ -252,7 +267,7 @@ func (b *dropBox) fresh(c *call, name string) (*draft, error) {
 func (b *dropBox) unlink(c *call, name string) error {
 	b.mu.Lock()
 	own := b.ours(c)
-	d := own.files[name]
+	d := own.written(name)
 	if d != nil {
 		delete(own.files, name)
 		delete(own.failed, name)
@@ -278,7 +293,7 @@ func (b *dropBox) rename(c *call, old, name string, flags uint32) error {
 	}
 	b.mu.Lock()
 	own := b.ours(c)
-	d := own.files[old]
+	d := own.written(old)
 	if d == nil {
 		b.mu.Unlock()
 		if _, err := b.lookup(c, old); err != nil {

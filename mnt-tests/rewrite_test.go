@@ -48,6 +48,19 @@ cat $M/intents/g.d/wait`
 	if got := p.ok(aliceUID, "cat $M/intents/g.d/state $M/intents/g"); got != "SUCCEEDED\nwrite \"five\" to a.txt" {
 		t.Errorf("after a look at it: %s", got)
 	}
+	// While it is open for writing and nothing is written it is what was accepted, which is
+	// neither removed nor given another name, and so carried out under that.
+	p.ok(aliceUID, `python3 - $M/intents/g <<'EOF_PY'
+import errno, os, sys
+f = os.open(sys.argv[1], os.O_RDWR)
+for what in (lambda: os.rename(sys.argv[1], sys.argv[1] + "x"), lambda: os.unlink(sys.argv[1])):
+    try:
+        what()
+        sys.exit("it was taken for a new document")
+    except OSError as e:
+        assert e.errno == errno.EPERM, e
+os.close(f)
+EOF_PY`)
 	if out, err := p.as(aliceUID, `echo 'write "six" to a.txt' >> $M/intents/g`); err == nil {
 		t.Errorf("appended to: %s", out)
 	}

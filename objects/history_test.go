@@ -6,7 +6,7 @@ import (
 )
 
 // A file that is older than the one whose name it takes is that name's newest version all
-// the same: last in its history, and what a retention of one version keeps.
+// the same: last in its history, before what is written afterwards.
 func TestAnOlderFileTakesAName(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)

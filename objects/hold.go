@@ -22,9 +22,6 @@ func (s *Store) evictTo(keep, most int) {
 			delete(s.nodes, n.ino)
 		} else {
 			s.idle.MoveToFront(e)
-			if e == s.idle.Back() {
-				return
-			}
 		}
 		e = prev
 	}

@@ -35,9 +35,9 @@ func (s *Store) node(ino Ino) (*node, error) {
 	if n.counted.live {
 		n.scope = n.counted.scope.Value() // one copy of its names for all
 	}
+	s.evict() // before it is in the list: nobody holds it yet
 	s.nodes[ino] = n
 	n.element = s.idle.PushFront(n)
-	s.evict()
 	return n, nil
 }
 

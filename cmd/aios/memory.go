@@ -38,19 +38,15 @@ func trimMemory(ctx context.Context, rest func()) {
 	t := time.NewTicker(trimEvery)
 	defer t.Stop()
 	var before, trimmed uint64
-	percent := 0
+	debug.SetGCPercent(pace(0))
 	for {
-		metrics.Read(s)
-		if p := pace(s[2].Value.Uint64()); p != percent {
-			debug.SetGCPercent(p)
-			percent = p
-		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
 		metrics.Read(s)
+		debug.SetGCPercent(pace(s[2].Value.Uint64()))
 		allocated := s[0].Value.Uint64()
 		quiet := allocated-before < trimQuiet
 		before = allocated

@@ -186,6 +186,7 @@ const persistMost = 10 * time.Second
 func (x *Index) persist() error {
 	on := make(chan error, 1)
 	b := x.b.NewBatch()
+	// Nobody reads it: it makes a batch, which is on disk after all those before it.
 	b.SetInternal([]byte("closed"), []byte(time.Now().UTC().Format(time.RFC3339Nano)))
 	b.SetPersistedCallback(func(err error) { on <- err })
 	if err := x.b.Batch(b); err != nil {
