@@ -26,7 +26,6 @@ func (w *translation) evidence() Evidence {
 	if r.Refusal != nil {
 		e.RefusalCode = r.Refusal.Code
 	}
-	e.UtteranceRedacted, e.Redactions = Redact(w.req.Utterance)
 	return e
 }
 

@@ -214,8 +214,8 @@ func hereDocument(s string) (head, content string, ok bool) {
 func (w *translation) finish() Result {
 	r := &w.result
 	r.DryRun = w.mode
-	reason, _ := Redact(w.req.Utterance)
-	r.Reason = strings.TrimSpace(plan.CleanReason(reason))
+	plain, redactions := Redact(w.req.Utterance)
+	r.Reason = strings.TrimSpace(plan.CleanReason(plain))
 	if r.Reason == "" {
 		r.Reason = "a goal in words"
 	}
@@ -238,5 +238,6 @@ func (w *translation) finish() Result {
 		}
 	}
 	r.Evidence = w.evidence()
+	r.Evidence.UtteranceRedacted, r.Evidence.Redactions = plain, redactions
 	return *r
 }
