@@ -41,32 +41,38 @@ func (rt *Runtime) Submit(ctx context.Context, by Submitter, name string, doc []
 // take makes a run of a document with what understand makes of it.
 func (rt *Runtime) take(ctx context.Context, by Submitter, name string, doc []byte, understand func(context.Context, *change, *objects.Tx) (*tracked, error)) error {
 	defer rt.claims.take(by.Subject.ID + "\x00" + name)()
-	waiting := rt.claims.of(by.Subject.ID) // asked before the runs, so that none is missed in between
 	old := rt.named(by.Subject.ID, name)
 	if old != nil && !old.now().Terminal() {
 		return ErrBusy
 	}
-	all := rt.living()
-	if len(all) > depth && by.Subject.IsAI {
+	if by.Subject.IsAI && len(rt.living()) > depth {
 		return rt.pushBack(by, "QUEUE_BACKPRESSURE_REJECTED")
 	}
-	live := 0
-	for _, l := range all {
-		if r := l.now(); r.By.Subject.ID == by.Subject.ID {
-			live++
-			delete(waiting, r.Name)
+	leave, ok := rt.claims.admit(by.Subject.ID, name, maxLive, func() (names []string) {
+		for _, l := range rt.living() {
+			if r := l.now(); r.By.Subject.ID == by.Subject.ID {
+				names = append(names, r.Name)
+			}
 		}
-	}
-	if live+len(waiting) > maxLive {
+		return names
+	})
+	if !ok {
 		return rt.pushBack(by, "SUBJECT_QUEUE_FULL")
 	}
+	defer leave()
 	now := rt.d.Now().UTC()
 	c := &change{now: now, log: rt.d.Log, r: &Run{ID: newID("run", now), Name: name, By: by, Doc: doc, Accepted: now, Intent: newID("int", now),
 		PlanID: newID("pln", now), Correlation: newID("corr", now), Txns: map[int]string{}, Reverted: map[int]bool{}, Word: runReceived}}
 	c.event(nil, runReceived, "")
 	defer c.release()
 	tx := rt.d.Store.Begin(c.r.cred(), "")
-	first, bad := understand(ctx, c, tx)
+	first, bad := func() (*tracked, error) {
+		// As many at a time as there are processors: what a decision rests on has to be had
+		// within a time, and hundreds at once would be too late, and denied.
+		rt.deciding <- struct{}{}
+		defer func() { <-rt.deciding }()
+		return understand(ctx, c, tx)
+	}()
 	if errors.Is(bad, ErrAgain) {
 		return errors.Join(bad, tx.Discard())
 	}

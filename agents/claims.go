@@ -1,16 +1,13 @@
 package agents
 
-import (
-	"strings"
-	"sync"
-)
+import "sync"
 
 // claims has documents that want the same name or idempotency key come one after the
 // other, and lets all others be accepted side by side, in one commit where it so happens.
-// Keys begin with the subject's id and a NUL byte, or are those of records.
 type claims struct {
-	mu   sync.Mutex
-	held map[string]*claim
+	mu     sync.Mutex
+	held   map[string]*claim
+	coming map[string]map[string]bool // by subject: the names that are about to be goals
 }
 
 type claim struct {
@@ -43,16 +40,35 @@ func (s *claims) take(key string) (release func()) {
 	}
 }
 
-// of gives the names that a subject's documents hold: those that are about to be
-// accepted, the caller's among them.
-func (s *claims) of(subject string) map[string]bool {
+// admit gives a document that is to be accepted a place among the goals of its subject that
+// are under way, until release is called; false where there is none. live gives the names
+// of those that have begun: one that has, and still holds its place, counts once.
+func (s *claims) admit(subject, name string, most int, live func() []string) (release func(), ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	names := map[string]bool{}
-	for key := range s.held {
-		if name, ok := strings.CutPrefix(key, subject+"\x00"); ok {
-			names[name] = true
+	coming := s.coming[subject]
+	n := len(coming)
+	for _, l := range live() {
+		if !coming[l] {
+			n++
 		}
 	}
-	return names
+	if n >= most {
+		return nil, false
+	}
+	if coming == nil {
+		if s.coming == nil {
+			s.coming = map[string]map[string]bool{}
+		}
+		coming = map[string]bool{}
+		s.coming[subject] = coming
+	}
+	coming[name] = true
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if delete(coming, name); len(coming) == 0 {
+			delete(s.coming, subject)
+		}
+	}, true
 }

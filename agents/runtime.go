@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -155,6 +156,7 @@ type Runtime struct {
 	rendered   map[*Run]map[string][]byte // the files of some runs, see render
 	active     map[string]*tracked        // those that may not be over, by run id
 	claims     claims                     // of names and idempotency keys
+	deciding   chan struct{}              // held while a document is understood and policy decides
 	moves      sync.Mutex                 // held while a run is given its place below .done/
 	ctx        context.Context
 	stop       context.CancelFunc
@@ -189,7 +191,7 @@ func New(ctx context.Context, d Deps) (_ *Runtime, err error) {
 	if d.AIRate, err = strictest(d.AIRate); err != nil {
 		return nil, fmt.Errorf("start the action runtime: %w", err)
 	}
-	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, rendered: map[*Run]map[string][]byte{}, active: map[string]*tracked{}, queue: newQueue(workers), budgets: map[string]*budget{}}
+	rt := &Runtime{d: d, kinds: map[string]served{}, runs: map[string]*tracked{}, byName: map[string]*tracked{}, rendered: map[*Run]map[string][]byte{}, active: map[string]*tracked{}, deciding: make(chan struct{}, runtime.GOMAXPROCS(0)), queue: newQueue(workers), budgets: map[string]*budget{}}
 	sum := blake3.Sum256(d.ApprovalKey.Public().(ed25519.PublicKey))
 	rt.id = "runtime:" + hex.EncodeToString(sum[:8])
 	rt.ctx, rt.stop = context.WithCancel(context.WithoutCancel(ctx))
