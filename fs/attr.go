@@ -320,7 +320,7 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 			return objects.Attr{}, fmt.Errorf("/%s belongs to the closed layout: %w", p.path, ErrImmutable)
 		}
 	}
-	if err := setID(c, in, &old, &set); err != nil {
+	if err := t.setID(c, in, &old, &set); err != nil {
 		return objects.Attr{}, err
 	}
 	if set.Size != nil {
@@ -333,8 +333,9 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 // or content: the kernel leaves that to us (HANDLE_KILLPRIV_V2). A request with
 // nothing to set is a chown(-1, -1), or comes before a write that the kernel
 // does itself; who may do neither is refused, as where the kernel has to
-// change the mode.
-func setID(c *call, in *fuse.SetAttrIn, old *objects.Attr, set *objects.SetAttr) error {
+// change the mode. Who has the file open for writing may go on, whatever it has
+// become since; a chown of his does no more than his next write would.
+func (t *tree) setID(c *call, in *fuse.SetAttrIn, old *objects.Attr, set *objects.SetAttr) error {
 	nothing := in.Valid&^(fuse.FATTR_FH|fuse.FATTR_LOCKOWNER|fuse.FATTR_CTIME|fuse.FATTR_KILL_SUIDGID) == 0
 	owner := set.UID != nil || set.GID != nil || nothing
 	if old.Mode&syscall.S_IFMT == syscall.S_IFDIR || set.Mode != nil || old.Mode&(syscall.S_ISUID|syscall.S_ISGID) == 0 || !owner && in.Valid&fuse.FATTR_KILL_SUIDGID == 0 {
@@ -344,7 +345,7 @@ func setID(c *call, in *fuse.SetAttrIn, old *objects.Attr, set *objects.SetAttr)
 	if m == old.Mode {
 		return nil
 	}
-	if nothing && c.UID != 0 && c.UID != old.UID && !old.Allows(c.UID, c.in, 2) {
+	if nothing && c.UID != 0 && c.UID != old.UID && !old.Allows(c.UID, c.in, 2) && !t.handles.writer(in.NodeId, c.UID) {
 		return errNotOwner
 	}
 	m &= 0o7777

@@ -113,6 +113,18 @@ func (t *handleTable) take(fh uint64) *handle {
 	return h
 }
 
+// writer tells whether somebody has a file open for writing.
+func (t *handleTable) writer(ino uint64, uid uint32) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, h := range t.m {
+		if h.ino == ino && h.caller.UID == uid && h.file != nil && writes(h.flags) {
+			return true
+		}
+	}
+	return false
+}
+
 // closeAll closes what a lost mount left open, so that drafts become
 // versions.
 func (t *handleTable) closeAll() {

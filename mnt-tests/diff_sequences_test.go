@@ -691,6 +691,24 @@ var sequences = []struct{ name, ends, calls string }{
 		stat hers
 		chmod . mode=755
 		alice open . fd=1 flags=TMPFILE|RDWR mode=600`},
+	{name: "a file that is open becomes somebody else's, of a group", calls: `
+		bob open f fd=1 flags=CREAT|RDWR mode=644
+		bob pwrite fd=1 data=x*131073
+		chown f uid=60101 gid=60101
+		chmod f mode=2775
+		bob pwrite fd=1 off=10 data=abc
+		stat f
+		chmod f mode=4755
+		bob pwrite fd=1 off=20 data=abc
+		stat f
+		chmod f mode=6755
+		alice pwrite fd=1 off=20 data=abc
+		bob truncate fd=1 n=70000
+		stat f
+		bob close fd=1
+		chmod f mode=4755
+		bob chown f uid=-1 gid=-1
+		stat f`},
 	{name: "locks", calls: `
 		open f fd=1 flags=CREAT|RDWR mode=666
 		chmod f mode=666
