@@ -59,8 +59,11 @@ func (t *tree) versionsDir(dir uint64) (vnode, error) {
 
 func (t *tree) nameVersions(own node, dir uint64, name string) vnode {
 	own.key += "/" + name
+	called := func(v objects.Version) string {
+		return v.Since().UTC().Format(versionTime) + "_" + v.ID.String() + path.Ext(name)
+	}
 	entry := func(file node, v objects.Version) vent {
-		n := v.Since().UTC().Format(versionTime) + "_" + v.ID.String() + path.Ext(name)
+		n := called(v)
 		return vent{n, t.versionFile(own.key+"/"+n, file, v)}
 	}
 	history := func() ([]objects.Version, error) {
@@ -86,7 +89,7 @@ func (t *tree) nameVersions(own node, dir uint64, name string) vnode {
 		if err != nil {
 			return nil, ErrNotFound
 		}
-		is := func(v objects.Version) bool { return v.ID == id }
+		is := func(v objects.Version) bool { return v.ID == id && called(v) == n }
 		if !slices.ContainsFunc(t.hists.of(own.key), is) {
 			vs, err := history()
 			if err != nil {
@@ -100,10 +103,7 @@ func (t *tree) nameVersions(own node, dir uint64, name string) vnode {
 		if err != nil {
 			return nil, err
 		}
-		if e := entry(t.versionLike(own, dir, name), v); e.name == n {
-			return e.node, nil
-		}
-		return nil, ErrNotFound
+		return t.versionFile(own.key+"/"+n, t.versionLike(own, dir, name), v), nil
 	}}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"time"
 
@@ -28,7 +29,7 @@ type Version struct {
 	Size        int64     `json:"size"`
 	State       string    `json:"state"`
 	CreatedAt   time.Time `json:"created_at"`
-	Taken       time.Time `json:"taken_at,omitzero"` // when a rename over the object's file brought it there, if it was older than what that held
+	Taken       time.Time `json:"taken_at,omitzero"` // when a rename brought it to its object or its name, if that had another before
 	CreatedBy   string    `json:"created_by"`
 	Transaction ID        `json:"created_by_transaction_id"`
 	Action      string    `json:"created_by_action_id,omitempty"`
@@ -185,34 +186,67 @@ func (s *Store) NameHistory(dir Ino, name string) ([]Version, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	past := s.view.History(dentKey(dir, name))
-	seen := map[ID]bool{}
+	bindings := make([]dent, len(past))
+	for i, p := range past {
+		if p.Deleted {
+			continue
+		}
+		if bindings[i], err = decodeDent(p.Value); err != nil {
+			return nil, err
+		}
+	}
+	at := map[ID]int{} // where in the list
 	var list []Version
 	for i, p := range past {
 		if p.Deleted {
 			continue
 		}
-		d, err := decodeDent(p.Value)
+		end, left := s.o.Now().Add(time.Hour), time.Time{}
+		if i+1 < len(past) {
+			end, left = past[i+1].TS.Time(), time.UnixMilli(bindings[i+1].since)
+		}
+		vs, err := s.versionsOf(bindings[i].ino, p.TS, end, left)
 		if err != nil {
 			return nil, err
 		}
-		until := s.o.Now().Add(time.Hour)
-		if i+1 < len(past) {
-			until = past[i+1].TS.Time()
+		var held Version // what the file had when it came here
+		for _, v := range vs {
+			if _, ok := at[v.ID]; !ok {
+				at[v.ID] = len(list)
+				list = append(list, v)
+			}
+			if v.Since().UnixMilli() <= bindings[i].since && (held.ID.IsZero() || earlier(held.Since(), held.ID, v.Since(), v.ID)) {
+				held = v
+			}
 		}
-		for _, obj := range s.objectsOf(d.ino, p.TS, until) {
-			vs, err := s.versions(obj)
-			if err != nil {
-				return nil, err
-			}
-			for _, v := range vs {
-				if !v.createdAt.After(until) && !seen[v.id] {
-					seen[v.id] = true
-					list = append(list, v.public())
-				}
-			}
+		// Where other files had the name before, it is the newest from then on, however old
+		// it is (an exchange and one back bring a version twice).
+		another := func(d dent) bool { return d.ino != 0 && d.ino != bindings[i].ino }
+		if !held.ID.IsZero() && slices.ContainsFunc(bindings[:i], another) {
+			list[at[held.ID]].Taken = time.UnixMilli(bindings[i].since)
 		}
 	}
 	sort.SliceStable(list, func(i, j int) bool { return earlier(list[i].Since(), list[i].ID, list[j].Since(), list[j].ID) })
+	return list, nil
+}
+
+// versionsOf lists the versions that an inode had until the end of a stretch of time. The
+// epoch that ends it ended later than its changes were made: if the next file came to the
+// name at `left`, what this one got from then on, under another name, is not the name's.
+func (s *Store) versionsOf(ino Ino, from kv.TS, end, left time.Time) ([]Version, error) {
+	var list []Version
+	for _, obj := range s.objectsOf(ino, from, end) {
+		vs, err := s.versions(obj)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range vs {
+			if v.createdAt.After(end) || left.UnixMilli() > 0 && !v.createdAt.Before(left) {
+				continue
+			}
+			list = append(list, v.public())
+		}
+	}
 	return list, nil
 }
 

@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"context"
 	"testing"
 	"time"
 )
@@ -62,4 +63,82 @@ func TestAnOlderFileTakesAName(t *testing.T) {
 	time.Sleep(3 * time.Millisecond)
 	put(t, s, RootIno, "f", "newest")
 	look("written again", "newer older newest ")
+}
+
+// Files that change names, and names that change files: what a name holds is the last of
+// its history, whichever of the files is the older one, and what they get elsewhere is not
+// in it. Taking back restores the record of a name as it was.
+func TestANameHoldsItsLastVersion(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	defer s.Close()
+	told := func(when, name, want string) {
+		t.Helper()
+		for range 2 { // the second time nothing is under way
+			list, err := s.NameHistory(RootIno, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := ""
+			for _, v := range list {
+				r, err := s.OpenVersion(v.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				b := make([]byte, r.Size())
+				if _, err := r.ReadAt(b, 0); err != nil {
+					t.Fatal(err)
+				}
+				r.Close()
+				got += string(b) + " "
+			}
+			if got != want {
+				t.Errorf("%s: the history of %s is %q, want %q", when, name, got, want)
+			}
+		}
+	}
+	pass := func() { time.Sleep(3 * time.Millisecond) }
+	put(t, s, RootIno, "a", "a1")
+	pass()
+	put(t, s, RootIno, "b", "b1")
+	pass()
+	if err := s.commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	swap := func() {
+		t.Helper()
+		if err := s.Rename(alice, RootIno, "a", RootIno, "b", RenameExchange); err != nil {
+			t.Fatal(err)
+		}
+		pass()
+	}
+	swap()
+	put(t, s, RootIno, "a", "b2") // in the epoch of the exchange, of the file that left b
+	told("exchanged", "a", "a1 b1 b2 ")
+	told("exchanged", "b", "b1 a1 ")
+	swap()
+	told("back", "a", "b1 b2 a1 ")
+	told("back", "b", "b1 a1 b2 ")
+
+	// A free name that another file had.
+	if err := s.Rename(alice, RootIno, "b", RootIno, "c", 0); err != nil {
+		t.Fatal(err)
+	}
+	told("a new name", "c", "b1 b2 ")
+	pass()
+	put(t, s, RootIno, "c", "b3")
+	pass()
+	if err := s.commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rename(alice, RootIno, "c", RootIno, "d", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	pass()
+	if err := s.Rename(alice, RootIno, "a", RootIno, "c", 0); err != nil {
+		t.Fatal(err)
+	}
+	told("a free name that another file had", "c", "b1 b2 b3 a1 ")
 }

@@ -129,7 +129,7 @@ func (c *nameCache) keep(k *dirNames, entries []DirEntry) {
 	}
 	names := make(map[string]dent, len(entries))
 	for _, e := range entries {
-		names[e.Name] = dent{e.Ino, e.Type}
+		names[e.Name] = dent{ino: e.Ino, typ: e.Type}
 	}
 	k.names, k.complete, k.sorted = names, true, entries
 	c.grow(k, n+dirCost-k.bytes)

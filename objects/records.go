@@ -283,14 +283,21 @@ func (n *inode) attr() Attr {
 		ACL: string(n.xattrs[XattrACLAccess])}
 }
 
-// dent is the value of a dentry.
+// dent is the value of a dentry. Since is when a file that was something before came to
+// the name, in Unix milliseconds rounded up: a rename, an exchange or a link, unless it
+// goes on with the name's object. A listing that is read back from disk does not have it.
 type dent struct {
-	ino Ino
-	typ uint32 // S_IFMT bits
+	ino   Ino
+	typ   uint32 // S_IFMT bits
+	since int64  // 0 for a file that was made there
 }
 
 func (d dent) encode() []byte {
-	return binary.AppendUvarint(binary.BigEndian.AppendUint64(nil, uint64(d.ino)), uint64(d.typ>>12))
+	b := binary.AppendUvarint(binary.BigEndian.AppendUint64(nil, uint64(d.ino)), uint64(d.typ>>12))
+	if d.since != 0 {
+		b = binary.AppendUvarint(b, uint64(d.since))
+	}
+	return b
 }
 
 func decodeDent(b []byte) (dent, error) {
@@ -301,7 +308,15 @@ func decodeDent(b []byte) (dent, error) {
 	if n <= 0 {
 		return dent{}, errDecode
 	}
-	return dent{Ino(binary.BigEndian.Uint64(b)), uint32(typ) << 12}, nil
+	d := dent{ino: Ino(binary.BigEndian.Uint64(b)), typ: uint32(typ) << 12}
+	if rest := b[8+n:]; len(rest) > 0 {
+		since, n := binary.Uvarint(rest)
+		if n <= 0 {
+			return dent{}, errDecode
+		}
+		d.since = int64(since)
+	}
+	return d, nil
 }
 
 // object is the record behind an Object.

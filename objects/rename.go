@@ -53,12 +53,13 @@ func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags
 		if flags == RenameExchange {
 			return ErrNotFound
 		}
+		d := s.named(n)
 		if isRegular(n.mode) {
-			if old := s.takeRecent(c, np, nname); !old.IsZero() && old != n.object {
-				s.absorb(c, n, old)
+			if old := s.takeRecent(c, np, nname); !old.IsZero() && old != n.object && s.absorb(c, n, old) {
+				d.since = 0
 			}
 		}
-		s.move(from, to, n, oname, nname)
+		s.move(from, to, n, oname, nname, d)
 		s.carried(c, n, from.ino, oname, in, out)
 		return nil
 	}
@@ -92,17 +93,18 @@ func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags
 			return ErrNotEmpty
 		}
 		s.removeDir(c, to, t, nname)
-		s.move(from, to, n, oname, nname)
+		s.move(from, to, n, oname, nname, s.named(n))
 		return nil
 	}
 	lineage := isRegular(n.mode) && isRegular(t.mode) && t.nlink == 1
 	object := t.object
 	s.unbind(c, to, t, nname)
 	delete(s.recent, recentKey{np, nname})
-	if lineage {
-		s.absorb(c, n, object)
+	now := s.named(n)
+	if lineage && s.absorb(c, n, object) {
+		now.since = 0
 	}
-	s.move(from, to, n, oname, nname)
+	s.move(from, to, n, oname, nname, now)
 	return nil
 }
 
@@ -143,10 +145,19 @@ func (s *Store) within(dir *node, ino Ino) bool {
 	return true
 }
 
-func (s *Store) move(from, to, n *node, oname, nname string) {
+// named is how a file is bound to a name from now on.
+func (s *Store) named(n *node) dent {
+	d := dent{ino: n.ino, typ: n.mode & unix.S_IFMT}
+	if isRegular(n.mode) && !n.version.IsZero() {
+		d.since = s.o.Now().UnixMilli() + 1
+	}
+	return d
+}
+
+func (s *Store) move(from, to, n *node, oname, nname string, d dent) {
 	now := s.o.Now()
 	s.setDent(from.ino, oname, dent{})
-	s.setDent(to.ino, nname, dent{n.ino, n.mode & unix.S_IFMT})
+	s.setDent(to.ino, nname, d)
 	for _, d := range []*node{from, to} {
 		s.touch(d)
 		d.mtime, d.ctime = now, now
@@ -181,8 +192,8 @@ func (s *Store) rebind(n *node, dir Ino, name string, newDir Ino, newName string
 
 func (s *Store) exchange(from, to, n, t *node, oname, nname string) {
 	now := s.o.Now()
-	s.setDent(from.ino, oname, dent{t.ino, t.mode & unix.S_IFMT})
-	s.setDent(to.ino, nname, dent{n.ino, n.mode & unix.S_IFMT})
+	s.setDent(from.ino, oname, s.named(t))
+	s.setDent(to.ino, nname, s.named(n))
 	for _, d := range []*node{from, to} {
 		s.touch(d)
 		d.mtime, d.ctime = now, now
@@ -204,15 +215,15 @@ func (s *Store) exchange(from, to, n, t *node, oname, nname string) {
 }
 
 // absorb lets the object `keep` go on under n: n's content becomes its next version,
-// n's own object retires into it (filesystem.md §8, atomic replace).
-func (s *Store) absorb(c Cred, n *node, keep ID) {
+// n's own object retires into it (filesystem.md §8, atomic replace). It says whether it did.
+func (s *Store) absorb(c Cred, n *node, keep ID) bool {
 	own, err := s.editObject(n.object)
 	if err != nil {
-		return
+		return false
 	}
 	o, err := s.editObject(keep)
 	if err != nil || o.kind != own.kind {
-		return
+		return false
 	}
 	s.touch(n)
 	before := o.current
@@ -246,6 +257,7 @@ func (s *Store) absorb(c Cred, n *node, keep ID) {
 		n.lastCred = s.credOf(c)
 		s.installEmpty(n)
 	}
+	return true
 }
 
 func hashText(v *version) string {

@@ -160,7 +160,7 @@ func (s *Store) mendNameless(ino, home Ino) repair {
 		} else if taken {
 			name = fmt.Sprintf("%.200s.lost-%d", name, ino)
 		}
-		s.setDent(dir, name, dent{ino, n.mode & unix.S_IFMT})
+		s.setDent(dir, name, dent{ino: ino, typ: n.mode & unix.S_IFMT})
 		s.touch(n)
 		n.parent, n.name = dir, name
 		return fmt.Sprintf("inode %d is %q in directory %d", ino, name, dir), nil

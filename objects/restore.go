@@ -120,7 +120,7 @@ func (s *Store) revive(c Cred, r revival, p *node, name string) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.move(from, p, n, n.name, name)
+		s.move(from, p, n, n.name, name, s.named(n))
 		s.unbury(obj)
 	case g.inode != nil:
 		n = s.exhume(g.inode, p, name)

@@ -252,7 +252,7 @@ func (s *Store) placeNew(parent Ino, name string) (*node, error) {
 
 // bind gives a new inode its name.
 func (s *Store) bind(p, n *node, name string) {
-	s.setDent(p.ino, name, dent{n.ino, n.mode & unix.S_IFMT})
+	s.setDent(p.ino, name, s.named(n))
 	s.touch(p)
 	now := s.o.Now()
 	p.mtime, p.ctime = now, now

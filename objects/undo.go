@@ -226,11 +226,18 @@ func (s *Store) now(key []byte) ([]byte, error) {
 		}
 		return n.encode(), nil
 	case 'd':
-		d, ok, err := s.dent(Ino(binary.BigEndian.Uint64(key[1:9])), string(key[9:]))
-		if err != nil || !ok {
-			return nil, err
+		dir, name := Ino(binary.BigEndian.Uint64(key[1:9])), string(key[9:])
+		for _, ov := range []*overlay{s.open, s.committing} {
+			if ov == nil {
+				continue
+			}
+			if d, ok := ov.dents[dir][name]; ok {
+				if d.ino == 0 {
+					return nil, nil
+				}
+				return d.encode(), nil
+			}
 		}
-		return d.encode(), nil
 	case 'o':
 		var id ID
 		id.kind = 'o'
