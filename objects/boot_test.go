@@ -49,6 +49,13 @@ func TestWhatIsLeftOfAnOpenFile(t *testing.T) {
 		h := write(name, sync)
 		defer h.Close(ctx)
 	}
+	// What replaces a file before it is closed replaces it with all of its bytes.
+	put(t, s, RootIno, "replaced", string(old))
+	over := write("replaced.new", false)
+	defer over.Close(ctx)
+	if err := s.Rename(alice, RootIno, "replaced.new", RootIno, "replaced", 0); err != nil {
+		t.Fatal(err)
+	}
 	_, h, err := s.Create(alice, RootIno, "small", 0o644, true)
 	if err != nil {
 		t.Fatal(err)
@@ -71,9 +78,9 @@ func TestWhatIsLeftOfAnOpenFile(t *testing.T) {
 			}
 		}
 		x := openStore(t, to)
-		want := map[string]string{"had a version": string(b), "synced": string(b), "new": string(b), "small": "small"}
+		want := map[string]string{"had a version": string(b), "synced": string(b), "new": string(b), "small": "small", "replaced": string(b)}
 		if lost {
-			want = map[string]string{"had a version": string(old), "synced": string(b[:300<<10]), "new": "", "small": "small"}
+			want = map[string]string{"had a version": string(old), "synced": string(b[:300<<10]), "new": "", "small": "small", "replaced": string(b)}
 		}
 		for name, text := range want {
 			a, err := x.Lookup(RootIno, name)

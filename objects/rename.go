@@ -1,6 +1,8 @@
 package objects
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"time"
 
@@ -12,12 +14,39 @@ import (
 func (s *Store) Rename(c Cred, op Ino, oname string, np Ino, nname string, flags uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// What was written and closed before it takes another's name does so as a version: a
-	// power cut in between would leave the name neither with the old bytes nor the new ones.
-	for _, n, err := s.bound(op, oname); err == nil && n.closing > 0; _, n, err = s.bound(op, oname) {
-		s.quiet.Wait()
+	if err := s.whole(op, oname, np, nname); err != nil {
+		return err
 	}
 	return s.rename(c, op, oname, np, nname, flags)
+}
+
+// whole waits until what is to take another file's name is all there: a power cut after
+// the rename would leave the name neither with the old bytes nor the new ones. What was
+// closed does so as a version; of what is still open the bytes are synced, as by other
+// filesystems (ext4's auto_da_alloc). s.mu is held, and let go while it waits.
+func (s *Store) whole(op Ino, oname string, np Ino, nname string) error {
+	for synced := false; ; {
+		_, n, err := s.bound(op, oname)
+		if err != nil {
+			return nil // rename says so
+		}
+		if n.closing > 0 {
+			s.quiet.Wait()
+			continue
+		}
+		if _, taken, err := s.dent(np, nname); synced || n.draft == nil || err != nil || !taken {
+			return nil
+		}
+		synced = true
+		n.refs++
+		s.mu.Unlock()
+		err = s.syncDraft(context.Background(), n, false)
+		s.Forget(n.ino, 1)
+		s.mu.Lock()
+		if err != nil {
+			return fmt.Errorf("rename of a file that is open: %w", err)
+		}
+	}
 }
 
 func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags uint32) error {
