@@ -124,6 +124,35 @@ func TestSupersededVersionsArePacked(t *testing.T) {
 	}
 }
 
+// A version that was superseded, and not packed yet when the store was closed, is found by
+// the passes of a later run.
+func TestWhatARunLeftIsPacked(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	s.seal.working.Lock() // nothing is sealed before the store is closed
+	for i := range byte(2) {
+		put(t, s, RootIno, "f", string(noise(3<<20, i)))
+		if err := s.SyncAll(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.asking.requests.Add(1 << 30) // and nothing packed
+	s.seal.working.Unlock()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir)
+	defer s.Close()
+	if n := hotFiles(t, s); n != 2 {
+		t.Fatalf("%d plain files, want both versions'", n)
+	}
+	if _, err := s.Purge(ctx); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the older version is packed", func() bool { return hotFiles(t, s) == 1 && packBytes(t, dir) >= 3<<20 })
+}
+
 func packBytes(t *testing.T, dir string) (n int64) {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, "blobs", "packs", "*.pack"))

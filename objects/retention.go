@@ -162,8 +162,8 @@ type aged struct {
 	made time.Time
 }
 
-// Purge lets go of the versions and removed objects whose retention is over. Their bytes
-// are given back by GC.
+// Purge lets go of the versions and removed objects whose retention is over, and has those
+// packed that are superseded and still plain files. Their bytes are given back by GC.
 func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 	s.purging.Lock()
 	defer s.purging.Unlock()
@@ -178,6 +178,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 	defer view.Close()
 	var obj ID
 	var list []aged
+	var cool []ID
 	for k, b := range view.Scan([]byte{'v'}, nil) {
 		if ctx.Err() != nil {
 			return p.rep, ctx.Err()
@@ -189,6 +190,9 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 		if v.object != obj {
 			p.object(view, obj, list)
 			obj, list = v.object, list[:0]
+		}
+		if v.hot && len(v.chunks) > 0 && pastOf(view, v) {
+			cool = append(cool, v.id)
 		}
 		if v.staging == "" && !v.loser && v.state != Quarantined {
 			list = append(list, aged{v.id, v.since()})
@@ -205,8 +209,19 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 	if err := view.Err(); err != nil {
 		return p.rep, err
 	}
+	s.seal.addCool(cool...) // what an earlier run left to pack
 	p.tell()
 	return p.rep, s.commit(ctx)
+}
+
+// pastOf tells whether a version is none that a living object has now.
+func pastOf(view *kv.View, v *version) bool {
+	b, err := view.Get(objKey(v.object))
+	if err != nil {
+		return false
+	}
+	o, err := decodeObject(b)
+	return err == nil && (o.current != v.id || o.life != Active)
 }
 
 type purge struct {
@@ -362,10 +377,12 @@ func (p *purge) tell() {
 	})
 }
 
-// purgeEvery is how often a mounted store makes a pass; purgeAfter versions that were
-// superseded since the last one call for it at once.
+// purgeEvery is how often a mounted store makes a pass, purgeFirst when after its start the
+// first one comes; purgeAfter versions that were superseded since the last one call for it
+// at once.
 const (
 	purgeEvery = time.Hour
+	purgeFirst = 5 * time.Minute
 	purgeAfter = 10_000
 )
 
@@ -373,6 +390,8 @@ const (
 func (s *Store) retain() {
 	tick := time.NewTicker(purgeEvery)
 	defer tick.Stop()
+	first := time.NewTimer(purgeFirst)
+	defer first.Stop()
 	stale := time.NewTicker(pendingCheck)
 	defer stale.Stop()
 	for {
@@ -385,6 +404,7 @@ func (s *Store) retain() {
 			}
 			continue
 		case <-s.retainNow:
+		case <-first.C:
 		case <-tick.C:
 		}
 		if rep, err := s.Purge(bg); err != nil {
