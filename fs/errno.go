@@ -76,6 +76,7 @@ var errnoTable = []struct {
 	{errSeek, syscall.ENXIO},
 	{errNameTooLong, syscall.ENAMETOOLONG},
 	{errNotOwner, syscall.EPERM},
+	{objects.ErrQuarantined, syscall.EACCES},
 	{objects.ErrIntegrity, syscall.EIO},
 	{objects.ErrNotFound, syscall.ENOENT},
 	{objects.ErrExist, syscall.EEXIST},

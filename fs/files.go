@@ -62,10 +62,25 @@ func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	}
 	h := &handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, file: f}
 	if err := t.admit(settled(c), h, fresh, out); err != nil {
+		t.shut(c.Caller, in.NodeId, err)
 		return status(err)
 	}
 	t.opened(h)
 	return fuse.OK
+}
+
+// shut records who was refused a version that is in quarantine (contract §8).
+func (t *tree) shut(c Caller, id uint64, err error) {
+	if !errors.Is(err, objects.ErrQuarantined) {
+		return
+	}
+	target := Target{}
+	if p, perr := t.place(id); !isVirtual(id) && perr == nil {
+		target = p.target()
+	} else if v, verr := t.nodes.get(id); isVirtual(id) && verr == nil {
+		target.Path = pathOf(v)
+	}
+	t.denied.add(c, OpRead, target, "VersionQuarantined", err.Error())
 }
 
 func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
@@ -90,6 +105,7 @@ func (t *tree) openVirtual(c *call, in *fuse.OpenIn, out *fuse.OpenOut) error {
 		if errors.Is(err, ErrImmutable) {
 			t.denied.add(c.Caller, OpWrite, Target{Path: pathOf(v)}, "", err.Error())
 		}
+		t.shut(c.Caller, in.NodeId, err)
 		return err
 	}
 	out.Fh = t.handles.add(&handle{ino: in.NodeId, flags: in.Flags, caller: c.Caller, virt: h})
@@ -213,6 +229,7 @@ func (t *tree) Read(cancel <-chan struct{}, in *fuse.ReadIn, buf []byte) (fuse.R
 		return nil, fuse.EBADF
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
+		t.shut(h.caller, in.NodeId, err)
 		return nil, status(err)
 	}
 	return fuse.ReadResultData(buf[:n]), fuse.OK

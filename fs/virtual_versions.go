@@ -124,13 +124,14 @@ func (t *tree) versionLike(own node, dir uint64, name string) node {
 // versionNode is the content of one version, which never changes.
 type versionNode struct {
 	node
-	t *tree
-	v objects.Version
+	t       *tree
+	v       objects.Version
+	damaged bool // an administrator is given one in quarantine, too, as far as it can be read
 }
 
 func (t *tree) versionFile(key string, own node, v objects.Version) vnode {
 	own.key, own.mtime = key, v.CreatedAt
-	return &versionNode{own, t, v}
+	return &versionNode{node: own, t: t, v: v}
 }
 
 func (f *versionNode) attr(*call) (vattr, error) {
@@ -141,7 +142,11 @@ func (f *versionNode) open(c *call, flags uint32) (vhandle, error) {
 	if writes(flags) {
 		return nil, f.refusal()
 	}
-	r, err := f.t.store.OpenVersion(f.v.ID)
+	get := f.t.store.OpenVersion
+	if f.damaged && c.UID == 0 {
+		get = f.t.store.OpenQuarantined
+	}
+	r, err := get(f.v.ID)
 	if errors.Is(err, objects.ErrPermission) {
 		err = fmt.Errorf("%w: %w", errAccess, err)
 	}
@@ -162,6 +167,8 @@ func (f *versionNode) getxattr(_ *call, name string) ([]byte, error) {
 		if f.v.Hash != "" {
 			s = "b3:" + f.v.Hash
 		}
+	case "user.aios.state":
+		s = f.v.State
 	}
 	if s == "" {
 		return nil, errNoXattr
@@ -272,7 +279,9 @@ func (t *tree) objectDir(o objects.Object) vnode {
 		es = append(es, vent{"versions", &treeDir{node: sub, all: func(*call) ([]vent, error) {
 			var ves []vent
 			for _, v := range vs {
-				ves = append(ves, vent{v.ID.String(), t.versionFile(sub.key+"/"+v.ID.String(), file, v)})
+				n := file
+				n.key, n.mtime = sub.key+"/"+v.ID.String(), v.CreatedAt
+				ves = append(ves, vent{v.ID.String(), &versionNode{n, t, v, true}})
 			}
 			return ves, nil
 		}}})

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"runtime"
 	"sort"
@@ -23,6 +24,8 @@ type chunkContent struct {
 	size    int64
 	last    atomic.Int64 // the chunk that was read last, plus one
 	run     atomic.Int64 // how many were read in sequence
+	check   bool         // it is looked at: damage is told, and changes nothing
+	raw     bool         // of one in quarantine its reader wants what is there
 }
 
 // aheadChunks is how far decoding runs ahead of a sequential reader: with chunks of 256 KiB
@@ -36,7 +39,7 @@ func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, ErrInvalid
 	}
-	if len(c.refs) == 1 && off == 0 && int64(len(p)) >= c.size && !c.s.chunks.has(c.refs[0].hash) {
+	if !c.raw && len(c.refs) == 1 && off == 0 && int64(len(p)) >= c.size && !c.s.chunks.has(c.refs[0].hash) {
 		return c.whole(p)
 	}
 	done := 0
@@ -46,8 +49,7 @@ func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
 			return done, io.EOF
 		}
 		i := sort.Search(len(c.ends), func(i int) bool { return c.ends[i] > pos })
-		c.ahead(i)
-		b, err := c.s.chunks.get(c.refs[i].hash)
+		b, err := c.chunk(i)
 		if err != nil {
 			return done, err
 		}
@@ -56,12 +58,39 @@ func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
 	return done, nil
 }
 
+func (c *chunkContent) chunk(i int) ([]byte, error) {
+	h := c.refs[i].hash
+	if c.raw {
+		b, err := c.s.rawChunk(h)
+		if err == nil && len(b) != int(c.refs[i].size) {
+			err = fmt.Errorf("%w: %d bytes of %d", ErrIntegrity, len(b), c.refs[i].size)
+		}
+		return b, err
+	}
+	c.ahead(i)
+	b, err := c.s.chunks.get(h)
+	if err != nil {
+		return nil, c.damaged(h, err)
+	}
+	return b, nil
+}
+
+// damaged has the versions that need a chunk put in quarantine, where the chunk is not what
+// its hash says.
+func (c *chunkContent) damaged(h blob.Hash, err error) error {
+	if c.check || !errors.Is(err, ErrIntegrity) {
+		return err
+	}
+	c.s.isolate(h)
+	return fmt.Errorf("version %s is %w: %w", c.version, ErrQuarantined, err)
+}
+
 // whole reads a file of one chunk past the cache: who reads all of it at once keeps it.
 func (c *chunkContent) whole(p []byte) (int, error) {
 	c.ahead(0)
 	b, err := c.s.chunkInto(c.refs[0].hash, p)
 	if err != nil {
-		return 0, err
+		return 0, c.damaged(c.refs[0].hash, err)
 	}
 	n := len(b)
 	if n > 0 && &b[0] != &p[0] {

@@ -152,6 +152,12 @@ func (s *Store) GC(ctx context.Context) (GCReport, error) {
 		copy(h[:], k[1:])
 		places[h] = l
 	}
+	kept := map[uint64]bool{} // packs with a chunk that was found damaged, and may be looked at
+	for _, b := range view.Scan([]byte{'C'}, nil) {
+		if l, err := blob.ParseLocation(b); err == nil {
+			kept[l.Pack] = true
+		}
+	}
 	view.Close()
 	files, err := s.blobs.HotLRU()
 	if err != nil {
@@ -167,11 +173,11 @@ func (s *Store) GC(ctx context.Context) (GCReport, error) {
 		rep.HotFiles++
 		rep.Bytes += f.Size
 	}
-	return rep, s.gcPacks(ctx, live, places, &rep)
+	return rep, s.gcPacks(ctx, live, places, kept, &rep)
 }
 
 // gcPacks drops dead chunks' keys, then rewrites and drops packs.
-func (s *Store) gcPacks(ctx context.Context, live map[blob.Hash]bool, places map[blob.Hash]blob.Location, rep *GCReport) error {
+func (s *Store) gcPacks(ctx context.Context, live map[blob.Hash]bool, places map[blob.Hash]blob.Location, kept map[uint64]bool, rep *GCReport) error {
 	used := map[uint64]int64{}
 	batch := kv.NewBatch()
 	for h, l := range places {
@@ -196,7 +202,7 @@ func (s *Store) gcPacks(ctx context.Context, live map[blob.Hash]bool, places map
 		if err != nil {
 			return err
 		}
-		if used[id] > size/2 {
+		if used[id] > size/2 || kept[id] {
 			continue
 		}
 		moved := kv.NewBatch()

@@ -3,6 +3,7 @@ package objects
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"sync/atomic"
 
@@ -18,6 +19,7 @@ type Handle struct {
 	n      *node
 	read   bool
 	write  bool
+	fence  uint32      // what n.fenced was when it was opened
 	rule   AtimeRule   // when reading through it counts
 	lent   bool        // the kernel has the host file for this handle; guarded by n.io
 	begun  atomic.Bool // its close has begun
@@ -88,8 +90,8 @@ func (s *Store) OpenFile(c Cred, ino Ino, flags int) (*Handle, error) {
 		n.writers++
 		n.lastCred = s.credOf(c)
 	}
+	h := &Handle{s: s, n: n, read: flags&unix.O_ACCMODE != unix.O_WRONLY, write: write, fence: n.fenced}
 	s.mu.Unlock()
-	h := &Handle{s: s, n: n, read: flags&unix.O_ACCMODE != unix.O_WRONLY, write: write}
 	if flags&unix.O_TRUNC != 0 {
 		if err := s.truncate(c, ino, 0); err != nil {
 			return nil, errors.Join(err, h.Close(context.Background()))
@@ -119,8 +121,12 @@ func (h *Handle) ReadAt(p []byte, off int64) (int, error) {
 			return m, err
 		}
 		s.mu.Lock()
-		c, fresh := n.content, n.contentOf == n.inode.version
+		c, fresh, shut := n.content, n.contentOf == n.inode.version, h.fence != n.fenced
 		s.mu.Unlock()
+		if shut {
+			n.io.RUnlock()
+			return 0, fmt.Errorf("what this reader began to read is %w", ErrQuarantined)
+		}
 		if c != nil && fresh {
 			m, err := c.ReadAt(p, off)
 			n.io.RUnlock()

@@ -178,6 +178,9 @@ func (f *fsck) content(v *version) error {
 	if err != nil {
 		return err
 	}
+	if packed, ok := c.(*chunkContent); ok {
+		packed.check = true
+	}
 	if host, ok := c.(*fileContent); ok && v.hash.IsZero() {
 		// There is no hash to compare with, and it may be a hole of terabytes.
 		st, err := host.f.Stat()

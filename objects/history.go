@@ -163,7 +163,7 @@ func (s *Store) OpenVersion(ver ID) (Reader, error) {
 		return nil, err
 	}
 	if v.state == Quarantined {
-		return nil, fmt.Errorf("version %s is quarantined: %w", ver, ErrPermission)
+		return nil, fmt.Errorf("version %s is %w", ver, ErrQuarantined)
 	}
 	return s.openVersion(v)
 }

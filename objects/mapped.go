@@ -54,7 +54,7 @@ func (s *Store) linger(h *Handle) {
 		}
 	}
 	s.mu.Lock()
-	g := &Handle{s: s, n: h.n, read: true, write: p.mapped, lent: true}
+	g := &Handle{s: s, n: h.n, read: true, write: p.mapped, lent: true, fence: h.fence}
 	h.n.refs++
 	p.loans++
 	if g.write {

@@ -26,6 +26,9 @@ func verKey(obj, ver ID) []byte { return append(verPrefix(obj), ver.u[:]...) }
 
 func chunkKey(h blob.Hash) []byte { return append([]byte{'c'}, h[:]...) }
 
+// badChunkKey has the place of a chunk that turned out to have other bytes.
+func badChunkKey(h blob.Hash) []byte { return append([]byte{'C'}, h[:]...) }
+
 func linkPrefix(ino Ino) []byte { return binary.BigEndian.AppendUint64([]byte{'l'}, uint64(ino)) }
 
 func linkKey(ino, dir Ino, name string) []byte {

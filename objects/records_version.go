@@ -28,6 +28,8 @@ type version struct {
 	hot                bool
 	staging            string
 	loser              bool // of a conflict: it stays STAGED when it is sealed
+	fencedAt           time.Time
+	reason             string // why it is in quarantine, since fencedAt
 }
 
 type chunkRef struct {
@@ -66,6 +68,10 @@ func (v *version) encode() []byte {
 	if !v.taken.IsZero() {
 		e.time(18, v.taken)
 	}
+	if v.reason != "" {
+		e.time(20, v.fencedAt)
+		e.str(22, v.reason)
+	}
 	return e.b
 }
 
@@ -99,6 +105,10 @@ func decodeVersion(b []byte) (*version, error) {
 			secs(&v.taken, x)
 		case 19:
 			nanos(&v.taken, x)
+		case 20:
+			secs(&v.fencedAt, x)
+		case 21:
+			nanos(&v.fencedAt, x)
 		}
 	}, func(f protowire.Number, x []byte) {
 		switch f {
@@ -127,6 +137,8 @@ func decodeVersion(b []byte) (*version, error) {
 			}
 		case 16:
 			v.staging = string(x)
+		case 22:
+			v.reason = string(x)
 		}
 	})
 	return v, err

@@ -240,7 +240,7 @@ func damaged(err error) bool {
 func (s *Store) mendContent(v *version) repair {
 	return func() (string, error) {
 		bad := *v
-		bad.state = Quarantined
+		bad.state, bad.fencedAt, bad.reason = Quarantined, s.o.Now(), chunkIntegrityFailure
 		s.putVersion(&bad)
 		return fmt.Sprintf("version %s of object %s is in quarantine: restore-version brings an earlier one", v.id, v.object), nil
 	}

@@ -208,7 +208,7 @@ func (s *Store) openToday(v *version) (Reader, error) {
 	}
 	if err == nil {
 		if now.state == Quarantined {
-			return nil, fmt.Errorf("version %s is quarantined: %w", v.id, ErrPermission)
+			return nil, fmt.Errorf("version %s is %w", v.id, ErrQuarantined)
 		}
 		v = now // sealed since, perhaps
 	}

@@ -79,9 +79,10 @@ type node struct {
 	counted    counted
 	content    content
 	contentOf  ID
-	versioned  int64 // when the last version was made, as buriedAt
-	lastCred   *Cred // of the last write, for the version's author; see credOf
-	pin        *pin  // the host file that the kernel has
+	versioned  int64  // when the last version was made, as buriedAt
+	lastCred   *Cred  // of the last write, for the version's author; see credOf
+	pin        *pin   // the host file that the kernel has
+	fenced     uint32 // counts the times that its version was put in quarantine
 }
 
 // Store is an open store. Its methods may be used concurrently.
@@ -99,6 +100,7 @@ type Store struct {
 	objs       map[ID]*object
 	creds      map[Cred]*Cred // those that inodes name
 	open       *overlay
+	isolating  sync.Mutex // one damaged chunk at a time
 	committing *overlay
 	view       *kv.View
 	nextIno    Ino

@@ -202,7 +202,7 @@ func (t *Tx) Adopt(name string, obj, ver ID, o WriteOptions) {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 		if v.state == Quarantined {
-			return fmt.Errorf("%s: version %s is quarantined: %w", name, ver, ErrPermission)
+			return fmt.Errorf("%s: version %s is %w", name, ver, ErrQuarantined)
 		}
 		p := prepared{size: v.size, hash: v.hash, inline: v.inline, isInline: v.isInline, staging: v.staging}
 		n, err := s.resolve(name)

@@ -20,6 +20,7 @@ type pathVersion struct {
 	Size int64     `json:"size"`
 	Hash string    `json:"content_hash,omitempty"`
 	File string    `json:"file"`
+	Bad  bool      `json:"quarantined,omitempty"` // its bytes are damaged, and nobody is given them
 }
 
 // versionsOf lists the versions of a path, oldest first, by reading .versions.
@@ -51,6 +52,7 @@ func versionsOf(path string) ([]pathVersion, error) {
 			v.Size = info.Size()
 		}
 		v.Hash = getXattr(v.File, "user.aios.content_hash")
+		v.Bad = getXattr(v.File, "user.aios.state") == "QUARANTINED"
 		list = append(list, v)
 	}
 	return list, nil
@@ -75,7 +77,10 @@ func historyCommand() *cobra.Command {
 			fmt.Fprintln(w, "TIME\tVERSION\tSIZE\tHASH\t")
 			for _, v := range list {
 				mark := ""
-				if v.ID == current {
+				switch {
+				case v.Bad:
+					mark = "in quarantine: damaged"
+				case v.ID == current:
 					mark = "current"
 				}
 				hash := v.Hash
@@ -103,26 +108,34 @@ func pickVersion(arg string) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	v, err := pickOf(list, path, want)
+	if err == nil && v.Bad {
+		err = fail(exitFailed, "version %s of %s is in quarantine: its bytes are damaged; `aios history %s` shows the others", v.ID, path, path)
+	}
+	return v.File, err
+}
+
+func pickOf(list []pathVersion, path, want string) (pathVersion, error) {
 	var back int
 	if n, err := fmt.Sscanf(want, "-%d", &back); n == 1 && err == nil {
 		if back < 0 || back >= len(list) {
-			return "", fail(exitUsage, "%s has %d versions; @-%d is before the first", path, len(list), back)
+			return pathVersion{}, fail(exitUsage, "%s has %d versions; @-%d is before the first", path, len(list), back)
 		}
-		return list[len(list)-1-back].File, nil
+		return list[len(list)-1-back], nil
 	}
-	var found []string
+	var found []pathVersion
 	for _, v := range list {
 		if strings.Contains(v.ID, want) {
-			found = append(found, v.File)
+			found = append(found, v)
 		}
 	}
 	switch len(found) {
 	case 1:
 		return found[0], nil
 	case 0:
-		return "", fail(exitFailed, "%s has no version %q (see `aios history %s`)", path, want, path)
+		return pathVersion{}, fail(exitFailed, "%s has no version %q (see `aios history %s`)", path, want, path)
 	}
-	return "", fail(exitUsage, "%q names %d versions of %s; give more of the id", want, len(found), path)
+	return pathVersion{}, fail(exitUsage, "%q names %d versions of %s; give more of the id", want, len(found), path)
 }
 
 func cutVersion(arg string) (path, version string, ok bool) {

@@ -221,6 +221,25 @@ func (s *Store) ReadChunkInto(ctx context.Context, h Hash, l Location, room []by
 	return b, nil
 }
 
+// ReadDamaged reads what there is of a chunk, whether it is right or not: for who has to
+// find out what happened to it. What cannot be decoded is ErrIntegrity.
+func (s *Store) ReadDamaged(h Hash, l Location) ([]byte, error) {
+	if l.Stored > maxChunk || l.Raw > maxChunk {
+		return nil, fmt.Errorf("%w: pack %x, byte %d: no chunk is that long", ErrIntegrity, l.Pack, l.Offset)
+	}
+	f, done, err := s.reader(l.Pack)
+	if err != nil {
+		return nil, fmt.Errorf("read chunk %s: %w", h, err)
+	}
+	defer done()
+	buf := make([]byte, frameHeader+int(l.Stored))
+	if n, err := f.ReadAt(buf, int64(l.Offset)); n < len(buf) && err != io.EOF {
+		return nil, fmt.Errorf("read chunk %s: %w", h, err)
+	}
+	buf[40] = l.Codec // as it was written
+	return s.decode(buf, l, make([]byte, l.Raw+decodeSlack))
+}
+
 // decodeSlack is what the decoder writes beyond the end where it is let to, and is faster then.
 const decodeSlack = 32
 
