@@ -116,7 +116,7 @@ func (s *Store) current(n *node) (content, error) {
 	}
 	var c content = memContent{bytes.NewReader(nil)}
 	if v != nil {
-		if v.state == Quarantined {
+		if v.shut() {
 			return nil, fmt.Errorf("version %s is %w", v.id, ErrQuarantined)
 		}
 		if c, err = s.openVersion(v); err != nil {

@@ -158,7 +158,10 @@ func (f *fsck) versions(ctx context.Context) error {
 			f.problem(nil, "a version cannot be read: %v", err)
 			continue
 		}
-		if v.state == Quarantined {
+		if v.shut() {
+			if v.state == Quarantined && f.content(v) == nil {
+				f.records = append(f.records, f.s.mendReleased(v))
+			}
 			f.rep.Quarantined++
 			continue
 		}

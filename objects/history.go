@@ -162,7 +162,7 @@ func (s *Store) OpenVersion(ver ID) (Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.state == Quarantined {
+	if v.shut() {
 		return nil, fmt.Errorf("version %s is %w", ver, ErrQuarantined)
 	}
 	return s.openVersion(v)

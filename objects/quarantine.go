@@ -17,6 +17,10 @@ var ErrQuarantined = fmt.Errorf("in quarantine: %w", ErrPermission)
 // than its hash says (filesystem.md §7).
 const chunkIntegrityFailure = "chunk_integrity_failure"
 
+// quarantineDays is how long a version is in quarantine before it is RETIRED_VERSION, which
+// is for good (filesystem.md §7).
+const quarantineDays = 30
+
 // quarantineNames is how many versions a record of evidence names: of a bad block that
 // thousands share it tells the number.
 const quarantineNames = 64
@@ -87,7 +91,7 @@ func (s *Store) fence(found map[ID]ID, reason string) {
 		if errors.Is(err, ErrNotFound) { // absorbed meanwhile
 			v, err = s.findVersion(id)
 		}
-		if err != nil || v.state == Quarantined {
+		if err != nil || v.shut() {
 			continue
 		}
 		v.state, v.fencedAt, v.reason = Quarantined, now, reason
@@ -113,6 +117,32 @@ func (s *Store) fence(found map[ID]ID, reason string) {
 		ID: s.evidenceID(), Type: record.QuarantineEvent, Emitter: string(record.EmitterStore), Subject: "_system:service:aiosfs", Scope: "_system",
 		Payload: map[string]any{"version_id": fenced[0].id.String(), "event": "entered", "reason": reason, "versions": list, "versions_total": len(fenced)},
 	})
+}
+
+// release ends the quarantine of a version: its bytes are what its hash says again, or its
+// time is over. s.mu is held.
+func (s *Store) release(v *version, state VersionState, why string) {
+	was := v.reason
+	v.state = state
+	if state == VerifiedState {
+		v.fencedAt, v.reason = time.Time{}, ""
+	}
+	s.putVersion(v)
+	s.open.emit = append(s.open.emit, evidence.Draft{
+		ID: s.evidenceID(), Type: record.QuarantineEvent, Emitter: string(record.EmitterStore), Subject: "_system:service:aiosfs", Scope: "_system",
+		Payload: map[string]any{"version_id": v.id.String(), "object_id": v.object.String(), "event": "exited", "reason": was, "outcome": state.String(), "justification": why},
+	})
+}
+
+// expire retires the versions whose quarantine nobody has ended in time.
+func (s *Store) expire(ids []ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		if v, err := s.findVersion(id); err == nil && v.state == Quarantined {
+			s.release(v, RetiredVersion, fmt.Sprintf("nobody ended it within %d days", quarantineDays))
+		}
+	}
 }
 
 // retreat takes an object's pointers from a version that is in quarantine, and shuts out
@@ -197,7 +227,7 @@ func (s *Store) OpenQuarantined(ver ID) (Reader, error) {
 		return nil, err
 	}
 	c, err := s.openVersion(v)
-	if p, ok := c.(*chunkContent); ok && v.state == Quarantined {
+	if p, ok := c.(*chunkContent); ok && v.shut() {
 		p.raw = true
 	}
 	return c, err

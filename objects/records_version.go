@@ -75,6 +75,10 @@ func (v *version) encode() []byte {
 	return e.b
 }
 
+// shut tells whether nobody is given the version's bytes: it is in quarantine, or was until
+// nobody had looked into it for too long.
+func (v *version) shut() bool { return v.state == Quarantined || v.reason != "" }
+
 // since is when an object had the version first.
 func (v *version) since() time.Time {
 	if !v.taken.IsZero() {

@@ -186,7 +186,7 @@ func (s *Store) newest(obj ID) (*version, error) {
 		return nil, err
 	}
 	for i := len(vs) - 1; i >= 0; i-- {
-		if v := vs[i]; !v.loser && v.state != Quarantined {
+		if v := vs[i]; !v.loser && !v.shut() {
 			return v, nil
 		}
 	}
@@ -243,6 +243,15 @@ func (s *Store) mendContent(v *version) repair {
 		bad.state, bad.fencedAt, bad.reason = Quarantined, s.o.Now(), chunkIntegrityFailure
 		s.putVersion(&bad)
 		return fmt.Sprintf("version %s of object %s is in quarantine: restore-version brings an earlier one", v.id, v.object), nil
+	}
+}
+
+// mendReleased ends the quarantine of a version that is whole again: the disk below was at
+// fault, or somebody has written the same bytes.
+func (s *Store) mendReleased(v *version) repair {
+	return func() (string, error) {
+		s.release(v, VerifiedState, "a check of all its bytes")
+		return fmt.Sprintf("version %s of object %s is whole again, and in quarantine no more", v.id, v.object), nil
 	}
 }
 

@@ -178,7 +178,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 	defer view.Close()
 	var obj ID
 	var list []aged
-	var cool []ID
+	var cool, unresolved []ID
 	for k, b := range view.Scan([]byte{'v'}, nil) {
 		if ctx.Err() != nil {
 			return p.rep, ctx.Err()
@@ -191,10 +191,13 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 			p.object(view, obj, list)
 			obj, list = v.object, list[:0]
 		}
+		if v.state == Quarantined && !v.fencedAt.IsZero() && p.now.Sub(v.fencedAt) > quarantineDays*thinDay {
+			unresolved = append(unresolved, v.id)
+		}
 		if v.hot && len(v.chunks) > 0 && pastOf(view, v) {
 			cool = append(cool, v.id)
 		}
-		if v.staging == "" && !v.loser && v.state != Quarantined {
+		if v.staging == "" && !v.loser && !v.shut() {
 			list = append(list, aged{v.id, v.since()})
 		}
 	}
@@ -209,6 +212,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 	if err := view.Err(); err != nil {
 		return p.rep, err
 	}
+	s.expire(unresolved)
 	s.seal.addCool(cool...) // what an earlier run left to pack
 	p.tell()
 	return p.rep, s.commit(ctx)

@@ -207,7 +207,7 @@ func (s *Store) openToday(v *version) (Reader, error) {
 		return nil, fmt.Errorf("version %s: its retention is over: %w", v.id, ErrNotFound)
 	}
 	if err == nil {
-		if now.state == Quarantined {
+		if now.shut() {
 			return nil, fmt.Errorf("version %s is %w", v.id, ErrQuarantined)
 		}
 		v = now // sealed since, perhaps

@@ -201,7 +201,7 @@ func (t *Tx) Adopt(name string, obj, ver ID, o WriteOptions) {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		if v.state == Quarantined {
+		if v.shut() {
 			return fmt.Errorf("%s: version %s is %w", name, ver, ErrQuarantined)
 		}
 		p := prepared{size: v.size, hash: v.hash, inline: v.inline, isInline: v.isInline, staging: v.staging}
