@@ -28,17 +28,11 @@ func (s *Store) chunk(h blob.Hash) ([]byte, error) { return s.chunkInto(h, nil) 
 
 // chunkInto reads a chunk into the caller's memory, if it is not longer than that.
 func (s *Store) chunkInto(h blob.Hash, room []byte) ([]byte, error) {
-	s.mu.Lock()
-	b, err := s.get(chunkKey(h))
-	s.mu.Unlock()
-	if err != nil {
-		return nil, fmt.Errorf("chunk %s: %w", h, err)
-	}
-	loc, err := blob.ParseLocation(b)
+	loc, err := s.placeOf(h, chunkKey(h))
 	if err != nil {
 		return nil, err
 	}
-	b, err = s.blobs.ReadChunkInto(context.Background(), h, loc, room)
+	b, err := s.blobs.ReadChunkInto(context.Background(), h, loc, room)
 	if errors.Is(err, blob.ErrIntegrity) { // once more: what a cable or a memory does wrong passes
 		b, err = s.blobs.ReadChunkInto(context.Background(), h, loc, room)
 	}
@@ -46,6 +40,23 @@ func (s *Store) chunkInto(h blob.Hash, room []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: %w", ErrIntegrity, err)
 	}
 	return b, err
+}
+
+// placeOf finds where a chunk lies, by the first of the keys that is there.
+func (s *Store) placeOf(h blob.Hash, keys ...[]byte) (blob.Location, error) {
+	var b []byte
+	var err error
+	s.mu.Lock()
+	for _, k := range keys {
+		if b, err = s.get(k); err == nil {
+			break
+		}
+	}
+	s.mu.Unlock()
+	if err != nil {
+		return blob.Location{}, fmt.Errorf("chunk %s: %w", h, err)
+	}
+	return blob.ParseLocation(b)
 }
 
 // openVersion opens a version's bytes; s.mu must be free.

@@ -6,6 +6,25 @@ import (
 	"time"
 )
 
+// texts reads what versions hold.
+func texts(t *testing.T, s *Store, list []Version) string {
+	t.Helper()
+	all := ""
+	for _, v := range list {
+		r, err := s.OpenVersion(v.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, r.Size())
+		if _, err := r.ReadAt(b, 0); err != nil {
+			t.Fatal(err)
+		}
+		r.Close()
+		all += string(b) + " "
+	}
+	return all
+}
+
 // A file that is older than the one whose name it takes is that name's newest version all
 // the same: last in its history, before what is written afterwards.
 func TestAnOlderFileTakesAName(t *testing.T) {
@@ -32,18 +51,8 @@ func TestAnOlderFileTakesAName(t *testing.T) {
 			t.Fatal(err)
 		}
 		for what, list := range map[string][]Version{"object": of, "name": named} {
-			got := ""
+			got := texts(t, s, list)
 			for i, v := range list {
-				r, err := s.OpenVersion(v.ID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				b := make([]byte, r.Size())
-				if _, err := r.ReadAt(b, 0); err != nil {
-					t.Fatal(err)
-				}
-				r.Close()
-				got += string(b) + " "
 				if i > 0 && v.Since().UnixMilli() <= list[i-1].Since().UnixMilli() {
 					t.Errorf("%s: the %s's version %d came at %v, the one before at %v", when, what, i, v.Since(), list[i-1].Since())
 				}
@@ -78,20 +87,7 @@ func TestANameHoldsItsLastVersion(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ""
-			for _, v := range list {
-				r, err := s.OpenVersion(v.ID)
-				if err != nil {
-					t.Fatal(err)
-				}
-				b := make([]byte, r.Size())
-				if _, err := r.ReadAt(b, 0); err != nil {
-					t.Fatal(err)
-				}
-				r.Close()
-				got += string(b) + " "
-			}
-			if got != want {
+			if got := texts(t, s, list); got != want {
 				t.Errorf("%s: the history of %s is %q, want %q", when, name, got, want)
 			}
 		}

@@ -235,16 +235,7 @@ func (s *Store) OpenQuarantined(ver ID) (Reader, error) {
 
 // rawChunk reads a chunk whatever its bytes are.
 func (s *Store) rawChunk(h blob.Hash) ([]byte, error) {
-	s.mu.Lock()
-	b, err := s.get(chunkKey(h))
-	if err != nil {
-		b, err = s.get(badChunkKey(h))
-	}
-	s.mu.Unlock()
-	if err != nil {
-		return nil, fmt.Errorf("chunk %s: %w", h, err)
-	}
-	loc, err := blob.ParseLocation(b)
+	loc, err := s.placeOf(h, chunkKey(h), badChunkKey(h))
 	if err != nil {
 		return nil, err
 	}

@@ -164,6 +164,18 @@ func (s *Store) reader(id uint64) (f *os.File, done func(), err error) {
 	return f, func() {}, nil
 }
 
+// readerOf is reader for a chunk, whose place must make sense.
+func (s *Store) readerOf(h Hash, l Location) (*os.File, func(), error) {
+	if l.Stored > maxChunk || l.Raw > maxChunk {
+		return nil, nil, fmt.Errorf("%w: pack %x, byte %d: no chunk is that long", ErrIntegrity, l.Pack, l.Offset)
+	}
+	f, done, err := s.reader(l.Pack)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read chunk %s: %w", h, err)
+	}
+	return f, done, nil
+}
+
 // frames are buffers for compressed frames, which live until they are decoded: fresh
 // memory costs more than decoding does.
 var frames = sync.Pool{New: func() any { return new([]byte) }}
@@ -176,12 +188,9 @@ func (s *Store) ReadChunk(ctx context.Context, h Hash, l Location) ([]byte, erro
 
 // ReadChunkInto is ReadChunk into the caller's memory, if the chunk is not longer than that.
 func (s *Store) ReadChunkInto(ctx context.Context, h Hash, l Location, room []byte) ([]byte, error) {
-	if l.Stored > maxChunk || l.Raw > maxChunk {
-		return nil, fmt.Errorf("%w: pack %x, byte %d: no chunk is that long", ErrIntegrity, l.Pack, l.Offset)
-	}
-	f, done, err := s.reader(l.Pack)
+	f, done, err := s.readerOf(h, l)
 	if err != nil {
-		return nil, fmt.Errorf("read chunk %s: %w", h, err)
+		return nil, err
 	}
 	defer done()
 	n := frameHeader + int(l.Stored)
@@ -224,12 +233,9 @@ func (s *Store) ReadChunkInto(ctx context.Context, h Hash, l Location, room []by
 // ReadDamaged reads what there is of a chunk, whether it is right or not: for who has to
 // find out what happened to it. What cannot be decoded is ErrIntegrity.
 func (s *Store) ReadDamaged(h Hash, l Location) ([]byte, error) {
-	if l.Stored > maxChunk || l.Raw > maxChunk {
-		return nil, fmt.Errorf("%w: pack %x, byte %d: no chunk is that long", ErrIntegrity, l.Pack, l.Offset)
-	}
-	f, done, err := s.reader(l.Pack)
+	f, done, err := s.readerOf(h, l)
 	if err != nil {
-		return nil, fmt.Errorf("read chunk %s: %w", h, err)
+		return nil, err
 	}
 	defer done()
 	buf := make([]byte, frameHeader+int(l.Stored))
