@@ -48,7 +48,7 @@ func TestEveryCloseIsAVersion(t *testing.T) {
 			if err := os.Mkdir(dir, 0o755); err != nil {
 				r.Fatal(err)
 			}
-			s := &saves{r: r, p: p, dir: dir, mapper: mapper, names: map[string]*saved{}, ever: map[string]bool{}, held: map[content]bool{}, lasting: rapid.Bool().Draw(r, "every name is synced")}
+			s := &saves{r: r, p: p, dir: dir, mapper: mapper, names: map[string]*saved{}, ever: map[string]bool{}, objects: map[string]bool{}, held: map[content]bool{}, lasting: rapid.Bool().Draw(r, "every name is synced")}
 			defer s.end()
 			n := rapid.SampledFrom([]int{3, 8, 20, 40}).Draw(r, "length")
 			for range n {
@@ -74,6 +74,7 @@ type saves struct {
 	ever    map[string]bool
 	held    map[content]bool // what any file held when it was closed, removed or replaced
 	closed  []closing
+	objects map[string]bool // that had one of the names: a file that replaced another goes on as that
 	past    []moment
 	stamp   int
 	lasting bool // each name is durable before the next step: then `.versions` knows it
@@ -210,7 +211,7 @@ func (s *saves) wasClosed(name string, f *saved) {
 		return // a file that never held anything has no version
 	}
 	c := closing{name, xattrOf(s.path(name), "user.aios.object_id"), sha256.Sum256(f.text)}
-	s.closed = append(s.closed, c)
+	s.closed, s.objects[c.object] = append(s.closed, c), true
 }
 
 func xattrOf(path, name string) string {
@@ -257,6 +258,7 @@ func (s *saves) rename(from, to string) {
 		s.drop(to)
 		delete(s.names, from)
 		s.names[to], s.ever[to] = f, true
+		s.objects[xattrOf(s.path(to), "user.aios.object_id")] = true
 	}
 	s.sync()
 }
@@ -443,8 +445,8 @@ func (s *saves) check() {
 		s.restore(name, list)
 	}
 	kept, seen := map[content]bool{}, map[string]bool{}
-	for _, c := range s.closed {
-		dir := filepath.Join(s.p.dir, "objects", c.object, "versions")
+	for object := range s.objects {
+		dir := filepath.Join(s.p.dir, "objects", object, "versions")
 		list, err := os.ReadDir(dir)
 		s.must(err)
 		for _, e := range list {
