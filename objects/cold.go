@@ -110,7 +110,7 @@ func (c *chunkContent) ahead(i int) {
 	case before == int64(i)+1:
 		return
 	case before == int64(i):
-		if run := c.run.Add(1); run == int64(len(c.refs)) {
+		if run := c.run.Add(1); run == int64(len(c.refs)) && c.size > blob.MemoryLimit {
 			c.s.seal.addHeat(c.version)
 		}
 	case before < int64(i) || before > int64(i)+aheadChunks: // requests pass one another

@@ -238,6 +238,7 @@ func (s *Store) gcPacks(ctx context.Context, live map[blob.Hash]bool, places map
 	s.mu.Lock()
 	s.view.Close()
 	s.view = s.db.View()
+	s.records.clear() // chunks lie elsewhere
 	s.mu.Unlock()
 	return nil
 }

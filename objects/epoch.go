@@ -247,6 +247,11 @@ func (s *Store) put(ctx context.Context, ov *overlay, batch *kv.Batch, wait bool
 	s.delayed = nil
 	s.view.Close()
 	s.view = s.db.View()
+	for k, v := range ov.puts {
+		if cachedRecord(k) {
+			s.records.set(k, v)
+		}
+	}
 	s.committing = nil
 	s.durableSeq = s.openSeq
 	s.mu.Unlock()

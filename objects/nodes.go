@@ -171,7 +171,14 @@ func (s *Store) get(key []byte) ([]byte, error) {
 			return v, nil
 		}
 	}
-	return s.view.Get(key)
+	if b := s.records.get(key); b != nil {
+		return b, nil
+	}
+	b, err := s.view.Get(key)
+	if err == nil && cachedRecord(string(key[:1])) {
+		s.records.set(string(key), b)
+	}
+	return b, err
 }
 
 // object gives the object's record for reading; change it with editObject.

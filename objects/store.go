@@ -102,6 +102,7 @@ type Store struct {
 	open       *overlay
 	isolating  sync.Mutex // one damaged chunk at a time
 	committing *overlay
+	records    recordCache
 	view       *kv.View
 	nextIno    Ino
 	openSeq    uint64 // number of the open epoch
