@@ -226,12 +226,12 @@ func (s *Store) now(key []byte) ([]byte, error) {
 		}
 		return n.encode(), nil
 	case 'd':
-		dir, name := Ino(binary.BigEndian.Uint64(key[1:9])), string(key[9:])
+		dir := Ino(binary.BigEndian.Uint64(key[1:9]))
 		for _, ov := range []*overlay{s.open, s.committing} {
 			if ov == nil {
 				continue
 			}
-			if d, ok := ov.dents[dir][name]; ok {
+			if d, ok := ov.dents[dir][string(key[9:])]; ok {
 				if d.ino == 0 {
 					return nil, nil
 				}
