@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"github.com/ai-os-dot-net/aios/objects/internal/blob"
+	"github.com/ai-os-dot-net/aios/objects/internal/kv"
 )
 
 // chunkContent reads a version that lies in packs. A reader that goes from chunk to chunk
@@ -78,10 +79,21 @@ func (c *chunkContent) chunk(i int) ([]byte, error) {
 // damaged has the versions that need a chunk put in quarantine, where the chunk is not what
 // its hash says.
 func (c *chunkContent) damaged(h blob.Hash, err error) error {
-	if c.check || !errors.Is(err, ErrIntegrity) {
+	switch {
+	case c.check:
+		return err
+	case errors.Is(err, ErrIntegrity):
+		c.s.isolate(h)
+	case errors.Is(err, kv.ErrNotFound): // another reader has found out, and this one was open before
+		c.s.mu.Lock()
+		v, verr := c.s.findVersion(c.version)
+		c.s.mu.Unlock()
+		if verr != nil || !v.shut() {
+			return err
+		}
+	default:
 		return err
 	}
-	c.s.isolate(h)
 	return fmt.Errorf("version %s is %w: %w", c.version, ErrQuarantined, err)
 }
 

@@ -81,7 +81,17 @@ func TestQuarantineEnds(t *testing.T) {
 	flip(1)
 	flip(3)
 	s = open()
+	before, err := s.OpenVersion(bad.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
 	shut("read", bad.Version, Quarantined)
+	if _, err := before.ReadAt(make([]byte, 10), 0); !errors.Is(err, ErrQuarantined) {
+		t.Errorf("who had it open before: %v", err)
+	}
+	if err := before.Close(); err != nil {
+		t.Error(err)
+	}
 	repair("damaged", 1) // which finds the other one
 	shut("repaired", bad.Version, Quarantined)
 	shut("repaired", late.Version, Quarantined)
