@@ -202,9 +202,7 @@ var anyCall = rapid.Custom(func(r *rapid.T) call {
 		if n -= k.weight; n < 0 {
 			c := k.make(r)
 			c.Who = choice("root", "root", "alice", "alice", "bob", "alice2").Draw(r, "who")
-			// A chown that changes nothing comes as a write of the kernel's own does, and who may
-			// write may do it, which on the disk nobody but the owner may (TestChownToNobody).
-			if c.Op == "tree" || c.Op == "chown" && c.UID == -1 && c.GID == -1 {
+			if c.Op == "tree" {
 				c.Who = "root"
 			}
 			return c
