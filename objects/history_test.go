@@ -137,4 +137,28 @@ func TestANameHoldsItsLastVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	told("a free name that another file had", "c", "b1 b2 b3 a1 ")
+
+	// A file that is open leaves its name, another is made there, and the first one is
+	// closed, all in one epoch: what that close left is not the name's.
+	_, h, err := s.Create(alice, RootIno, "e", 0o644, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.WriteAt(alice, []byte("e1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rename(alice, RootIno, "e", RootIno, "f", 0); err != nil {
+		t.Fatal(err)
+	}
+	pass()
+	put(t, s, RootIno, "e", "e2")
+	pass()
+	if err := h.Close(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	told("made anew", "e", "e2 ")
+	told("that left", "f", "e1 ")
 }

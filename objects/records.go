@@ -288,11 +288,12 @@ func (n *inode) attr() Attr {
 
 // dent is the value of a dentry. Since is when a file that was something before came to
 // the name, in Unix milliseconds rounded up: a rename, an exchange or a link, unless it
-// goes on with the name's object. A listing that is read back from disk does not have it.
+// goes on with the name's object; also of a new file, where another left the name in the
+// same epoch. A listing that is read back from disk does not have it.
 type dent struct {
 	ino   Ino
 	typ   uint32 // S_IFMT bits
-	since int64  // 0 for a file that was made there
+	since int64  // 0 where it does not matter
 }
 
 func (d dent) encode() []byte {

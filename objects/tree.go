@@ -252,9 +252,12 @@ func (s *Store) placeNew(parent Ino, name string) (*node, error) {
 
 // bind gives a new inode its name.
 func (s *Store) bind(p, n *node, name string) {
-	s.setDent(p.ino, name, s.named(n))
+	d, now := s.named(n), s.o.Now()
+	if _, again := s.open.dents[p.ino][name]; again {
+		d.since = now.UnixMilli() + 1 // another file had the name in this epoch, and gets no more for it
+	}
+	s.setDent(p.ino, name, d)
 	s.touch(p)
-	now := s.o.Now()
 	p.mtime, p.ctime = now, now
 	s.changed(p.ino, name)
 }
