@@ -499,3 +499,16 @@ func TestF102_StrangersLeaveOneRecord(t *testing.T) {
 		t.Errorf("%d records after one try, %d after a thousand more", first, n)
 	}
 }
+
+// A place of the mount that is mounted a second time, in the mount itself and at a name that
+// is gone since, keeps no action from being confined.
+func TestConfinedBesideMountsInTheMount(t *testing.T) {
+	p := newPeople(t)
+	p.agent(t)
+	p.ok(0, "cd $M/groups/local/shared && mkdir a b c && mount --bind a b && mkdir b/d && mount --bind c b/d && umount -l b && mount --bind a b")
+	defer p.ok(0, "cd / && umount -l $M/groups/local/shared/b")
+	doc := intent("look", "id: a\naction: process.list\ntarget: {}")
+	if s := p.drop(agentUID, "l", doc); s != "SUCCEEDED" {
+		t.Fatal(s, p.ok(agentUID, "cat $M/intents/l.d/error.json"))
+	}
+}

@@ -3,9 +3,11 @@ package confine
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -142,14 +144,17 @@ func mounts(p Profile) error {
 	if err != nil {
 		return err
 	}
-	for _, line := range strings.Split(string(b), "\n") {
+	lines := strings.Split(string(b), "\n")
+	slices.Reverse(lines) // what is mounted in another goes first, or its name would go with that one
+	for _, line := range lines {
 		left, right, ok := strings.Cut(line, " - ")
 		f := strings.Fields(left)
 		if ok && len(f) > 4 && strings.HasPrefix(right, "fuse.aios ") {
 			dir := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`).Replace(f[4])
 			if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 				// A user namespace may not take a mount away; it may cover it.
-				if err := unix.Mount("none", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=000"); err != nil {
+				err := unix.Mount("none", dir, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=4k,mode=000")
+				if err != nil && !errors.Is(err, unix.ENOENT) { // a name that leads nowhere, under another mount, hides it already
 					return fmt.Errorf("hide %s: %w", dir, err)
 				}
 			}
