@@ -44,13 +44,18 @@ func (v *invalidator) changed(c objects.Change) {
 	for _, i := range c.Inos {
 		ns = append(ns, notice{ino: uint64(i)})
 	}
+	if len(c.Fenced) > 0 {
+		for _, id := range v.t.nodes.showing(c.Fenced) {
+			ns = append(ns, notice{ino: id})
+		}
+	}
 	v.add(ns...)
 }
 
 // foreign tells whether a change may have come from elsewhere than this
-// mount's own kernel.
+// mount's own kernel, which knows nothing of a quarantine either.
 func (t *tree) foreign(c objects.Change) bool {
-	return c.Internal || t.o.Shared != nil && t.o.Shared()
+	return c.Internal || len(c.Fenced) > 0 || t.o.Shared != nil && t.o.Shared()
 }
 
 func (v *invalidator) add(ns ...notice) {

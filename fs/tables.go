@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"encoding/binary"
+	"slices"
 	"sync"
 
 	"github.com/zeebo/blake3"
@@ -55,6 +56,21 @@ func (n *nodeTable) get(id uint64) (vnode, error) {
 		return r.vnode, nil
 	}
 	return nil, ErrNotFound
+}
+
+// versioned is a virtual file with the bytes of a version.
+type versioned interface{ version() objects.ID }
+
+// showing gives the nodes that have the bytes of one of the versions.
+func (n *nodeTable) showing(ids []objects.ID) (list []uint64) {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	for id, r := range n.m {
+		if v, ok := r.vnode.(versioned); ok && slices.Contains(ids, v.version()) {
+			list = append(list, id)
+		}
+	}
+	return list
 }
 
 func (n *nodeTable) forget(id, count uint64) {

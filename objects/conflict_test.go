@@ -20,10 +20,13 @@ type told struct {
 	dir string
 	s   *Store
 	log *evidence.Log
+	now func() time.Time // the store's clock; nil is the machine's
 }
 
-func openTold(t *testing.T) *told {
-	x := &told{T: t, dir: t.TempDir()}
+func openTold(t *testing.T) *told { return openToldAt(t, nil) }
+
+func openToldAt(t *testing.T, now func() time.Time) *told {
+	x := &told{T: t, dir: t.TempDir(), now: now}
 	x.start()
 	t.Cleanup(x.stop)
 	return x
@@ -39,7 +42,7 @@ func (x *told) start() {
 	if _, err := x.log.Append(context.Background(), evidence.Draft{Type: record.ActionReceived, Emitter: "runtime", Subject: alice.Subject, ActionID: someAction}); err != nil {
 		x.Fatal(err)
 	}
-	if x.s, err = Open(context.Background(), Options{Dir: x.dir, Log: x.log}); err != nil {
+	if x.s, err = Open(context.Background(), Options{Dir: x.dir, Log: x.log, Now: x.now}); err != nil {
 		x.Fatal(err)
 	}
 }

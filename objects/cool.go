@@ -125,72 +125,121 @@ func (s *Store) GC(ctx context.Context) (GCReport, error) {
 	if err := errors.Join(s.sealAll(), s.commit(ctx)); err != nil {
 		return GCReport{}, err
 	}
+	c, err := s.collect(ctx)
+	if err != nil {
+		return GCReport{}, err
+	}
 	var rep GCReport
-	hot, live := map[blob.Hash]bool{}, map[blob.Hash]bool{}
+	for len(c.dead) > 0 {
+		part := c.dead[:min(len(c.dead), gcListed)]
+		c.dead = c.dead[len(part):]
+		s.mu.Lock()
+		s.tellReaped(part)
+		for _, r := range part {
+			if !r.file {
+				s.open.puts[string(chunkKey(r.hash))] = nil
+				rep.Chunks++
+			}
+		}
+		s.mu.Unlock()
+		if err := s.commit(ctx); err != nil {
+			return rep, err
+		}
+		for _, r := range part {
+			if !r.file {
+				continue
+			}
+			if err := s.blobs.EvictHot(r.hash); err != nil {
+				return rep, err
+			}
+			rep.HotFiles++
+			rep.Bytes += r.bytes
+		}
+	}
+	s.mu.Lock()
+	for _, k := range c.over {
+		s.open.puts[string(k)] = nil
+	}
+	s.mu.Unlock()
+	if err := s.commit(ctx); err != nil {
+		return rep, err
+	}
+	return rep, s.gcPacks(ctx, c, &rep)
+}
+
+// collection is what there is to collect, and what stays.
+type collection struct {
+	live   map[blob.Hash]bool // chunks of versions, and those that wait
+	places map[blob.Hash]blob.Location
+	kept   map[uint64]bool // packs with a chunk that was found damaged, and may be looked at
+	dead   []reaped
+	over   [][]byte // records of aborted work whose chunks are among the dead
+}
+
+// collect finds what nothing refers to.
+func (s *Store) collect(ctx context.Context) (collection, error) {
+	c := collection{live: map[blob.Hash]bool{}, places: map[blob.Hash]blob.Location{}, kept: map[uint64]bool{}}
+	hot := map[blob.Hash]bool{}
 	view := s.db.View()
+	defer view.Close()
 	for _, b := range view.Scan([]byte{'v'}, nil) {
+		if ctx.Err() != nil {
+			return c, ctx.Err()
+		}
 		v, err := decodeVersion(b)
 		if err != nil {
-			view.Close()
-			return rep, err // what cannot be read may need what would go
+			return c, err // what cannot be read may need what would go
 		}
 		if v.hot {
 			hot[v.hash] = true
 		}
-		for _, c := range v.chunks {
-			live[c.hash] = true
+		for _, ref := range v.chunks {
+			c.live[ref.hash] = true
 		}
 	}
-	places := map[blob.Hash]blob.Location{}
+	left, err := s.leftovers(view)
+	if err != nil {
+		return c, err
+	}
+	c.over = left.over
 	for k, b := range view.Scan([]byte{'c'}, nil) {
 		l, err := blob.ParseLocation(b)
 		if err != nil {
-			view.Close()
-			return rep, err
+			return c, err
 		}
 		var h blob.Hash
 		copy(h[:], k[1:])
-		places[h] = l
+		c.places[h] = l
+		if !c.live[h] && left.keep[chunkID(h)] {
+			c.live[h] = true
+		}
+		if !c.live[h] {
+			c.dead = append(c.dead, reaped{hash: h, bytes: int64(l.Stored)})
+		}
 	}
-	kept := map[uint64]bool{} // packs with a chunk that was found damaged, and may be looked at
 	for _, b := range view.Scan([]byte{'C'}, nil) {
 		if l, err := blob.ParseLocation(b); err == nil {
-			kept[l.Pack] = true
+			c.kept[l.Pack] = true
 		}
 	}
-	view.Close()
 	files, err := s.blobs.HotLRU()
 	if err != nil {
-		return rep, err
+		return c, err
 	}
 	for _, f := range files {
-		if hot[f.Hash] {
-			continue
+		if !hot[f.Hash] {
+			c.dead = append(c.dead, reaped{f.Hash, f.Size, true})
 		}
-		if err := s.blobs.EvictHot(f.Hash); err != nil {
-			return rep, err
-		}
-		rep.HotFiles++
-		rep.Bytes += f.Size
 	}
-	return rep, s.gcPacks(ctx, live, places, kept, &rep)
+	return c, view.Err()
 }
 
-// gcPacks drops dead chunks' keys, then rewrites and drops packs.
-func (s *Store) gcPacks(ctx context.Context, live map[blob.Hash]bool, places map[blob.Hash]blob.Location, kept map[uint64]bool, rep *GCReport) error {
+// gcPacks rewrites and drops packs of which less than half is needed.
+func (s *Store) gcPacks(ctx context.Context, c collection, rep *GCReport) error {
 	used := map[uint64]int64{}
-	batch := kv.NewBatch()
-	for h, l := range places {
-		if live[h] {
+	for h, l := range c.places {
+		if c.live[h] {
 			used[l.Pack] += int64(l.Stored)
-			continue
-		}
-		batch.Delete(chunkKey(h))
-		rep.Chunks++
-	}
-	if batch.Len() > 0 {
-		if _, err := s.db.CommitSync(ctx, batch); err != nil {
-			return err
 		}
 	}
 	ids, err := s.blobs.Packs()
@@ -202,11 +251,11 @@ func (s *Store) gcPacks(ctx context.Context, live map[blob.Hash]bool, places map
 		if err != nil {
 			return err
 		}
-		if used[id] > size/2 || kept[id] {
+		if used[id] > size/2 || c.kept[id] {
 			continue
 		}
 		moved := kv.NewBatch()
-		isLive := func(h blob.Hash, l blob.Location) bool { return live[h] && places[h] == l }
+		isLive := func(h blob.Hash, l blob.Location) bool { return c.live[h] && c.places[h] == l }
 		err = s.blobs.RewritePack(ctx, id, isLive, func(h blob.Hash, to blob.Location) error {
 			moved.Set(chunkKey(h), to.Marshal())
 			return nil

@@ -399,6 +399,7 @@ type txnRecord struct {
 	Lines   []txnLine `json:"writes"`
 	Root    string    `json:"merkle_root,omitempty"`
 	Parts   int       `json:"undo_parts,omitempty"`
+	Final   bool      `json:"final,omitempty"` // it is not undone
 }
 
 type txnLine struct {

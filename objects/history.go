@@ -165,7 +165,11 @@ func (s *Store) OpenVersion(ver ID) (Reader, error) {
 	if v.shut() {
 		return nil, fmt.Errorf("version %s is %w", ver, ErrQuarantined)
 	}
-	return s.openVersion(v)
+	c, err := s.openVersion(v)
+	if err != nil {
+		return nil, err
+	}
+	return s.guard(c, ver), nil
 }
 
 // NameHistory lists the versions that a name in a directory has had, oldest first,

@@ -239,6 +239,7 @@ type Change struct {
 	Internal bool    // made by an intent's transaction, not through the kernel
 	Inos     []Ino   // inodes whose content or attributes views care about
 	Dentries []Named // names that were bound or unbound
+	Fenced   []ID    // versions that were put in quarantine, however they were read
 	entries  []outEntry
 }
 

@@ -126,6 +126,7 @@ func (s *Store) abortStale(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	for _, t := range over {
+		s.leave(t)
 		s.open.puts[string(txnKey(t.id))] = encodeTxn(txnRecord{ID: t.id, Subject: t.c.Subject, Action: t.action, At: now, State: txnAborted})
 		s.o.Logger.Warn("a transaction was pending for too long and is aborted", "transaction", t.id, "action", t.action, "since", t.pending.since)
 	}

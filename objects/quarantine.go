@@ -65,7 +65,7 @@ func (s *Store) isolate(h blob.Hash) {
 	view.Close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.fence(found, chunkIntegrityFailure)
+	s.fence(found, Cred{}, chunkIntegrityFailure)
 }
 
 // needs tells whether a version is read through a chunk. One with a plain file is not, but
@@ -82,8 +82,8 @@ func (v *version) needs(h blob.Hash) bool {
 	return false
 }
 
-// fence puts versions in quarantine; s.mu is held.
-func (s *Store) fence(found map[ID]ID, reason string) {
+// fence puts versions in quarantine, in somebody's name; s.mu is held.
+func (s *Store) fence(found map[ID]ID, by Cred, reason string) {
 	now := s.o.Now()
 	var fenced []*version
 	for id, obj := range found {
@@ -96,6 +96,7 @@ func (s *Store) fence(found map[ID]ID, reason string) {
 		}
 		v.state, v.fencedAt, v.reason = Quarantined, now, reason
 		s.putVersion(v)
+		s.open.change.Fenced = append(s.open.change.Fenced, v.id)
 		fenced = append(fenced, v)
 	}
 	if len(fenced) == 0 {
@@ -112,26 +113,30 @@ func (s *Store) fence(found map[ID]ID, reason string) {
 			list = append(list, e)
 		}
 	}
-	s.o.Logger.Error("versions are in quarantine: their bytes are damaged", "versions", len(fenced), "first", fenced[0].id, "reason", reason)
-	s.open.emit = append(s.open.emit, evidence.Draft{
-		ID: s.evidenceID(), Type: record.QuarantineEvent, Emitter: string(record.EmitterStore), Subject: "_system:service:aiosfs", Scope: "_system",
-		Payload: map[string]any{"version_id": fenced[0].id.String(), "event": "entered", "reason": reason, "versions": list, "versions_total": len(fenced)},
-	})
+	s.fences.Add(1)
+	s.o.Logger.Error("versions are in quarantine", "versions", len(fenced), "first", fenced[0].id, "reason", reason)
+	s.quarantineEvent(by, map[string]any{"version_id": fenced[0].id.String(), "event": "entered", "reason": reason, "versions": list, "versions_total": len(fenced)})
 }
 
-// release ends the quarantine of a version: its bytes are what its hash says again, or its
-// time is over. s.mu is held.
-func (s *Store) release(v *version, state VersionState, why string) {
+// release ends the quarantine of a version, in somebody's name: its bytes are what its hash
+// says, or its time is over. s.mu is held.
+func (s *Store) release(v *version, state VersionState, by Cred, why string) {
 	was := v.reason
 	v.state = state
 	if state == VerifiedState {
 		v.fencedAt, v.reason = time.Time{}, ""
 	}
 	s.putVersion(v)
-	s.open.emit = append(s.open.emit, evidence.Draft{
-		ID: s.evidenceID(), Type: record.QuarantineEvent, Emitter: string(record.EmitterStore), Subject: "_system:service:aiosfs", Scope: "_system",
-		Payload: map[string]any{"version_id": v.id.String(), "object_id": v.object.String(), "event": "exited", "reason": was, "outcome": state.String(), "justification": why},
-	})
+	s.quarantineEvent(by, map[string]any{"version_id": v.id.String(), "object_id": v.object.String(), "event": "exited", "reason": was, "outcome": state.String(), "justification": why})
+}
+
+// quarantineEvent is the evidence of an entry or an exit, in the open epoch.
+func (s *Store) quarantineEvent(by Cred, payload map[string]any) {
+	if by.Subject == "" {
+		by.Subject = "_system:service:aiosfs"
+	}
+	s.open.emit = append(s.open.emit, evidence.Draft{ID: s.evidenceID(), Type: record.QuarantineEvent, Emitter: string(record.EmitterStore), Subject: by.Subject, SubjectIsAI: by.IsAI,
+		Session: by.Session, Scope: "_system", Payload: payload})
 }
 
 // expire retires the versions whose quarantine nobody has ended in time.
@@ -140,7 +145,7 @@ func (s *Store) expire(ids []ID) {
 	defer s.mu.Unlock()
 	for _, id := range ids {
 		if v, err := s.findVersion(id); err == nil && v.state == Quarantined {
-			s.release(v, RetiredVersion, fmt.Sprintf("nobody ended it within %d days", quarantineDays))
+			s.release(v, RetiredVersion, Cred{}, fmt.Sprintf("nobody ended it within %d days", quarantineDays))
 		}
 	}
 }

@@ -239,10 +239,12 @@ func damaged(err error) bool {
 // mendContent puts a version in quarantine, so that nobody takes damaged bytes for good ones.
 func (s *Store) mendContent(v *version) repair {
 	return func() (string, error) {
-		bad := *v
-		bad.state, bad.fencedAt, bad.reason = Quarantined, s.o.Now(), chunkIntegrityFailure
-		s.putVersion(&bad)
-		return fmt.Sprintf("version %s of object %s is in quarantine: restore-version brings an earlier one", v.id, v.object), nil
+		s.fence(map[ID]ID{v.id: v.object}, Cred{}, chunkIntegrityFailure)
+		shows := "nothing earlier is there to show instead"
+		if o, err := s.object(v.object); err == nil && o.current != v.id {
+			shows = fmt.Sprintf("version %s is current", o.current)
+		}
+		return fmt.Sprintf("version %s of object %s is in quarantine: %s", v.id, v.object, shows), nil
 	}
 }
 
@@ -250,7 +252,10 @@ func (s *Store) mendContent(v *version) repair {
 // fault, or somebody has written the same bytes.
 func (s *Store) mendReleased(v *version) repair {
 	return func() (string, error) {
-		s.release(v, VerifiedState, "a check of all its bytes")
+		if err := s.reinstate(v); err != nil {
+			return "", err
+		}
+		s.release(v, VerifiedState, Cred{}, "a check of all its bytes")
 		return fmt.Sprintf("version %s of object %s is whole again, and in quarantine no more", v.id, v.object), nil
 	}
 }

@@ -91,7 +91,7 @@ func TestRepair(t *testing.T) {
 			bad := *v
 			bad.inline = []byte("TWO")
 			set(verKey(f.Object, f.Version), bad.encode())
-		}, "another hash", ""},
+		}, "another hash", "one"},
 		{"what a scope takes up is miscounted", func(t *testing.T, s *Store, sub, f Attr, set func(k, v []byte)) {
 			set(quotaKey('u', Scope{Kind: ScopeGroup, Group: "local"}), encodePair(12345, 67))
 		}, "is said to take up 12345", "two"},

@@ -178,6 +178,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 	defer view.Close()
 	var obj ID
 	var list []aged
+	var rest []ID // versions that no retention counts: those that lost, and those nobody is given
 	var cool, unresolved []ID
 	for k, b := range view.Scan([]byte{'v'}, nil) {
 		if ctx.Err() != nil {
@@ -188,8 +189,8 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 			continue // fsck tells of it
 		}
 		if v.object != obj {
-			p.object(view, obj, list)
-			obj, list = v.object, list[:0]
+			p.object(view, obj, list, rest)
+			obj, list, rest = v.object, list[:0], rest[:0]
 		}
 		if v.state == Quarantined && !v.fencedAt.IsZero() && p.now.Sub(v.fencedAt) > quarantineDays*thinDay {
 			unresolved = append(unresolved, v.id)
@@ -199,14 +200,16 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 		}
 		if v.staging == "" && !v.loser && !v.shut() {
 			list = append(list, aged{v.id, v.since()})
+		} else {
+			rest = append(rest, v.id)
 		}
 	}
-	p.object(view, obj, list)
+	p.object(view, obj, list, rest)
 	// What has no version, as a directory, is found in the trash alone.
 	for k := range view.ScanKeys([]byte{'r'}, nil, false) {
 		id := ID{kind: 'o'}
 		if copy(id.u[:], k[1:]) == 16 {
-			p.object(view, id, nil)
+			p.object(view, id, nil, nil)
 		}
 	}
 	if err := view.Err(); err != nil {
@@ -254,8 +257,8 @@ func (p *purge) holds() error {
 	return v.Err()
 }
 
-// object lets go of what is over of one object.
-func (p *purge) object(view *kv.View, id ID, list []aged) {
+// object lets go of what is over of one object; the rest goes with the object.
+func (p *purge) object(view *kv.View, id ID, list []aged, rest []ID) {
 	if id.IsZero() || p.seen[id] {
 		return
 	}
@@ -320,6 +323,11 @@ func (p *purge) object(view *kv.View, id ID, list []aged) {
 		p.drop(id, a.id)
 	}
 	if dead {
+		for _, v := range rest {
+			if !p.held[v] {
+				p.drop(id, v)
+			}
+		}
 		if e, err := s.editObject(id); err == nil {
 			e.life = Purged
 			s.unbury(id)

@@ -78,13 +78,32 @@ func (sn *Snapshot) version(n *inode) (*version, error) {
 	return decodeVersion(b)
 }
 
-// GetAttr gives an inode's attributes as they were.
+// GetAttr gives an inode's attributes as they were. A file whose bytes of that time nobody
+// may have today is not there (T-6).
 func (sn *Snapshot) GetAttr(ino Ino) (Attr, error) {
 	n, err := sn.inode(ino)
+	if err == nil {
+		err = sn.shown(n)
+	}
 	if err != nil {
 		return Attr{}, err
 	}
 	return n.attr(), nil
+}
+
+// shown looks at what is known today of a file of the past: whether the version that it
+// had was purged or put in quarantine since.
+func (sn *Snapshot) shown(n *inode) error {
+	if !isRegular(n.mode) || n.drafted || n.version.IsZero() {
+		return nil
+	}
+	sn.s.mu.Lock()
+	v, err := sn.s.findVersion(n.version)
+	sn.s.mu.Unlock()
+	if err == nil && v.shut() {
+		err = fmt.Errorf("version %s is in quarantine: %w", v.id, ErrNotFound)
+	}
+	return err
 }
 
 // Lookup finds a name as it was bound.
@@ -212,5 +231,9 @@ func (s *Store) openToday(v *version) (Reader, error) {
 		}
 		v = now // sealed since, perhaps
 	}
-	return s.openVersion(v)
+	c, err := s.openVersion(v)
+	if err != nil {
+		return nil, err
+	}
+	return s.guard(c, v.id), nil
 }

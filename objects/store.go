@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -100,7 +101,8 @@ type Store struct {
 	objs       map[ID]*object
 	creds      map[Cred]*Cred // those that inodes name
 	open       *overlay
-	isolating  sync.Mutex // one damaged chunk at a time
+	isolating  sync.Mutex    // one damaged chunk at a time
+	fences     atomic.Uint64 // how many times versions were put in quarantine
 	committing *overlay
 	records    recordCache
 	view       *kv.View

@@ -28,9 +28,11 @@ type Tx struct {
 	ops     []func() error
 	records map[string][]byte
 	emit    []evidence.Draft
-	staged  []string // staging files that belong to the transaction until it commits
+	staged  []string   // staging files that belong to the transaction until it commits
+	stored  []prepared // what it has put into packs, and nobody had there before
 	writes  []write
 	done    bool
+	final   bool // a review, which another review takes back and no undo
 	pending pending
 	// candidates are the versions that are to become current, for the case that one
 	// of them is put forward in vain.
@@ -95,7 +97,11 @@ func (t *Tx) read(ctx context.Context, r io.Reader) (prepared, error) {
 		return prepared{}, err
 	}
 	if n <= blob.MemoryLimit {
-		return t.s.prepareBytes(ctx, head.Bytes())
+		p, err := t.s.prepareBytes(ctx, head.Bytes())
+		if err == nil && p.place != nil {
+			t.stored = append(t.stored, p)
+		}
+		return p, err
 	}
 	f, id, err := t.s.blobs.NewStaging()
 	if err != nil {
@@ -294,7 +300,7 @@ func (t *Tx) Commit(ctx context.Context) (CommitResult, error) {
 			return CommitResult{}, errors.Join(err, t.drop())
 		}
 	}
-	rec := txnRecord{ID: t.id, Subject: t.c.Subject, Action: t.action, At: s.o.Now(), Writes: t.writes, Root: workRoot(t.writes)}
+	rec := txnRecord{ID: t.id, Subject: t.c.Subject, Action: t.action, At: s.o.Now(), Writes: t.writes, Root: workRoot(t.writes), Final: t.final}
 	s.open.work = map[string]*work{} // it is the transaction's, not plain file work
 	for k, v := range t.records {
 		s.open.puts[string(recordKey(k))] = v
@@ -370,9 +376,13 @@ func (t *Tx) Discard() error {
 	return t.drop()
 }
 
-// drop removes the staging files of a transaction that did not happen.
+// drop removes the staging files of a transaction that did not happen, and notes what else
+// is left of it.
 func (t *Tx) drop() error {
 	var err error
+	t.s.mu.Lock()
+	t.s.leave(t)
+	t.s.mu.Unlock()
 	for _, id := range t.staged {
 		err = errors.Join(err, t.s.blobs.RemoveStaging(id))
 	}

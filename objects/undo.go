@@ -198,6 +198,9 @@ func (s *Store) undoList(txn ID) ([]undo, error) {
 	if err := json.Unmarshal(b, &rec); err != nil {
 		return nil, err
 	}
+	if rec.Final {
+		return nil, fmt.Errorf("transaction %s put a version in quarantine or released one; a review of that version takes it back: %w", txn, ErrInvalid)
+	}
 	var list []undo
 	for i := range rec.Parts {
 		b, err := s.get(undoKey(txn, i))
