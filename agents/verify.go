@@ -91,6 +91,9 @@ func (rt *Runtime) checks(r *Run, a *Action) []plan.Verification {
 	if want := map[string]string{"KILL": "GONE", "STOP": "STOPPED", "CONT": "RUNNING"}[signal]; want != "" && a.Step.Action == "process.signal" {
 		vs = append(vs[:len(vs):len(vs)], plan.Verification{Type: "process.state", Args: map[string]any{"pid": a.Output.Data["pid"], "started": a.Output.Data["started"], "expected": want}})
 	}
+	if want, ok := a.Output.Data["version_state"].(string); ok {
+		vs = append(vs[:len(vs):len(vs)], plan.Verification{Type: versionState, Args: map[string]any{"version": a.Output.Data["version"], "expected": want}})
+	}
 	if p, ok := a.Output.Data["path"].(string); ok && hash != "" && a.Step.Params["to"] == nil {
 		vs = append(vs[:len(vs):len(vs)], plan.Verification{Type: "file.hash", Args: map[string]any{"object_or_path": p, "expected_hash_hex": hash}})
 	}
@@ -118,6 +121,9 @@ func (rt *Runtime) probe(ctx context.Context, r *Run, a *Action, v plan.Verifica
 		return k
 	case "aiosfs.transaction_undone":
 		rt.probeUndone(&k)
+		return k
+	case versionState:
+		rt.probeVersion(&k)
 		return k
 	}
 	p := arg(v.Args, "object_or_path", "path")
@@ -171,6 +177,25 @@ func (rt *Runtime) probe(ctx context.Context, r *Run, a *Action, v plan.Verifica
 		k.Outcome, k.Detail = probeError, "VerificationGrammarUnsupported: no probe for this here"
 	}
 	return k
+}
+
+// versionState is the look at whether a version is in quarantine, or in none any more.
+const versionState = "aiosfs.version_state"
+
+func (rt *Runtime) probeVersion(k *Check) {
+	id, err := objects.ParseID(arg(k.Args, "version"))
+	if err != nil {
+		k.Outcome, k.Detail = probeError, err.Error()
+		return
+	}
+	v, err := rt.d.Store.Version(id)
+	if err != nil {
+		k.Outcome, k.Detail = probeError, err.Error()
+		return
+	}
+	if k.Detail = v.State; v.State == arg(k.Args, "expected") {
+		k.Outcome = passed
+	}
 }
 
 // probePointer wants CURRENT to be the version, or to have its bytes: making an

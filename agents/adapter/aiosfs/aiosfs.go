@@ -42,17 +42,27 @@ var operations = map[string]operation{
 	"aiosfs.object.restore":   restore,
 	"aiosfs.pointer.promote":  point,
 	"aiosfs.pointer.rollback": point,
+
+	"aiosfs.version.quarantine": quarantine,
+	"aiosfs.version.release":    release,
 }
 
 // timeout is how long one action on objects may take (S10.1 §14).
 const timeout = 60 * time.Second
 
-// Manifest declares the ten kinds.
+// Manifest declares the kinds.
 func (a *Adapter) Manifest() adapter.Manifest {
 	m := adapter.Manifest{ID: "aiosfs", Version: "1", Stability: adapter.Stable, Dispatch: adapter.InProcess}
 	for name := range operations {
 		k := adapter.Kind{Action: name, Class: policy.Mutate, Rollback: adapter.RollbackTransaction, Timeout: timeout}
-		k.Risk.Destructive = name == "aiosfs.object.delete" || name == "aiosfs.pointer.rollback"
+		switch name {
+		case "aiosfs.object.delete", "aiosfs.pointer.rollback":
+			k.Risk.Destructive = true
+		case "aiosfs.version.quarantine":
+			k.Risk.Destructive, k.Rollback = true, adapter.RollbackExternal // a review takes it back
+		case "aiosfs.version.release":
+			k.Rollback = adapter.RollbackExternal
+		}
 		m.Kinds = append(m.Kinds, k)
 	}
 	return m
