@@ -3,6 +3,7 @@ package fs
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"syscall"
 
@@ -42,6 +43,7 @@ var (
 	errExist        = errors.New("it exists already")
 	errBadHandle    = errors.New("not open for that")
 	errSeek         = errors.New("beyond the end")
+	errRetired      = fmt.Errorf("it was removed, and is kept to be read or restored: %w", ErrImmutable)
 	errAccess       = errors.New("not yours")
 	errNameTooLong  = errors.New("name too long")
 	errNotOwner     = errors.New("only its owner may")

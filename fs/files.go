@@ -49,6 +49,12 @@ func (t *tree) Open(cancel <-chan struct{}, in *fuse.OpenIn, out *fuse.OpenOut) 
 	case errors.Is(err, objects.ErrNotFound):
 		err = nil // opened again through /proc/self/fd after its unlink
 	}
+	if err == nil && c.Subject.IsAI && in.Flags&syscall.O_ACCMODE != syscall.O_WRONLY {
+		var a objects.Attr
+		if a, err = t.store.GetAttr(objects.Ino(in.NodeId)); err == nil {
+			err = t.cleared(c, a.Object, p.target)
+		}
+	}
 	if err != nil {
 		return status(err)
 	}

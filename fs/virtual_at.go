@@ -142,6 +142,8 @@ func (n *atNode) attr(*call) (vattr, error) {
 	return vattr{mode: n.a.Mode &^ 0o222, size: n.a.Size, uid: n.a.UID, gid: n.a.GID, mtime: n.a.Mtime, ttl: pastTime}, nil
 }
 
+func (n *atNode) version() objects.ID { return n.a.Version }
+
 func (n *atNode) acl() []byte { return n.a.ReadableACL(5, false) }
 
 func (n *atNode) look(flags uint32, fn func(sn *objects.Snapshot) error) error {
@@ -178,7 +180,10 @@ func (d *atDirNode) list(*call) (es []vent, err error) {
 	return es, err
 }
 
-func (f *atFileNode) open(_ *call, flags uint32) (h vhandle, err error) {
+func (f *atFileNode) open(c *call, flags uint32) (h vhandle, err error) {
+	if err := f.t.clearedPast(c, f.a.Object, f); err != nil {
+		return nil, err
+	}
 	err = f.look(flags, func(sn *objects.Snapshot) error {
 		r, err := sn.Open(f.a.Ino)
 		h = &readerHandle{r}

@@ -234,8 +234,15 @@ func (d *trashedDir) moveOut(c *call, name string, to objects.Ino, as string) er
 func (d *trashedDir) unlink(c *call, name string) error { return d.t.hideTrash(c, d, name) }
 func (d *trashedDir) rmdir(c *call, name string) error  { return d.t.hideTrash(c, d, name) }
 
+func (f *trashedFile) version() objects.ID { return f.e.Attr.Version }
+
 func (f *trashedFile) open(c *call, flags uint32) (vhandle, error) {
+	if err := f.t.clearedPast(c, f.e.Attr.Object, f); err != nil {
+		return nil, err
+	}
 	switch {
+	case writes(flags) && f.e.Dead:
+		return nil, errRetired
 	case writes(flags):
 		return nil, ErrReadOnly
 	case !f.e.Dead:

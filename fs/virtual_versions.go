@@ -134,6 +134,8 @@ func (t *tree) versionFile(key string, own node, v objects.Version) vnode {
 	return &versionNode{node: own, t: t, v: v}
 }
 
+func (f *versionNode) version() objects.ID { return f.v.ID }
+
 func (f *versionNode) attr(*call) (vattr, error) {
 	return vattr{mode: syscall.S_IFREG | f.perm, size: f.v.Size, uid: f.uid, gid: f.gid, mtime: f.mtime}, nil
 }
@@ -141,6 +143,9 @@ func (f *versionNode) attr(*call) (vattr, error) {
 func (f *versionNode) open(c *call, flags uint32) (vhandle, error) {
 	if writes(flags) {
 		return nil, f.refusal()
+	}
+	if err := f.t.clearedPast(c, f.v.Object, f); err != nil {
+		return nil, err
 	}
 	get := f.t.store.OpenVersion
 	if f.damaged && c.UID == 0 {
@@ -246,6 +251,9 @@ func mayEnter(c Caller, a *objects.Attr) bool {
 func (t *tree) objectDir(o objects.Object) vnode {
 	key := "objects/" + o.ID.String()
 	own := node{key: key, perm: 0o500, mtime: o.CreatedAt}
+	if o.State != objects.Active.String() {
+		own.no = errRetired
+	}
 	file := own
 	file.perm = 0o400
 	if a, err := t.store.GetAttr(o.Ino); err == nil {
