@@ -22,6 +22,7 @@ type DirEntry struct {
 // rewound, so that positions stay good while entries come and go.
 type DirHandle struct {
 	s       *Store
+	n       *node
 	ino     Ino
 	read    bool
 	entries []DirEntry
@@ -36,7 +37,7 @@ func (s *Store) OpenDir(ino Ino) (*DirHandle, error) {
 		return nil, err
 	}
 	n.refs++
-	return &DirHandle{s: s, ino: ino}, nil
+	return &DirHandle{s: s, n: n, ino: ino}, nil
 }
 
 // fill lists the directory. One that cannot be read shows no names, and says so in the log.
@@ -64,7 +65,7 @@ func (h *DirHandle) From(cookie uint64) []DirEntry {
 }
 
 // Close lets go of the directory.
-func (h *DirHandle) Close() { h.s.Forget(h.ino, 1) }
+func (h *DirHandle) Close() { h.s.unref(h.n) }
 
 // Parent is the directory that a directory lies in; the root's is itself.
 func (s *Store) Parent(ino Ino) (Ino, error) {

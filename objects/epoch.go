@@ -474,7 +474,7 @@ func (s *Store) SyncAll(ctx context.Context) error {
 		if e := s.syncDraft(ctx, n, false); err == nil {
 			err = e
 		}
-		s.Forget(n.ino, 1)
+		s.unref(n)
 	}
 	if e := errors.Join(s.commit(ctx), s.syncAccesses()); err == nil {
 		err = e

@@ -419,7 +419,7 @@ func (s *Store) SyncIno(ctx context.Context, ino Ino) error {
 	n.refs++
 	dir := isDir(n.mode)
 	s.mu.Unlock()
-	defer s.Forget(ino, 1)
+	defer s.unref(n)
 	if err := s.syncDraft(ctx, n, true); err != nil {
 		return err
 	}

@@ -1,14 +1,51 @@
 package objects
 
 import (
+	"maps"
+
 	"golang.org/x/sys/unix"
 )
 
-// evict forgets clean inodes that nobody holds, the least recently used first.
+// lookups counts how often the kernel was given an inode and has not let go of it. The
+// kernel of a machine with much memory holds every file that was ever looked at, so what
+// is counted here need not be remembered: an inode that has a name is read in again.
+type lookups struct {
+	m    map[Ino]uint64
+	most int // that there were since the table was made: a map never shrinks
+}
+
+func newLookups() lookups { return lookups{m: map[Ino]uint64{}} }
+
+func (l *lookups) add(ino Ino) {
+	l.m[ino]++
+	l.most = max(l.most, len(l.m))
+}
+
+func (l *lookups) drop(ino Ino, n uint64) {
+	if had := l.m[ino]; had > n {
+		l.m[ino] = had - n
+	} else {
+		delete(l.m, ino)
+	}
+}
+
+// shrink gives back the room of what the kernel has let go of.
+func (l *lookups) shrink() {
+	if l.most > 1024 && len(l.m) < l.most/4 {
+		m := make(map[Ino]uint64, len(l.m))
+		maps.Copy(m, l.m)
+		l.m, l.most = m, len(m)
+	}
+}
+
+// held tells whether anybody holds an inode; s.mu is held.
+func (s *Store) held(n *node) bool { return n.refs > 0 || s.lookups.m[n.ino] > 0 }
+
+// evict forgets clean inodes that nobody has open, the least recently used first.
 func (s *Store) evict() { s.evictTo(s.o.CacheNodes, evictStep) }
 
-// evictStep bounds what one eviction looks at: the kernel may hold all inodes that are
-// remembered, and a walk of a large tree adds to them one by one.
+// evictStep bounds what one eviction looks at: all inodes that are remembered may be open,
+// or changed in an epoch that is not on disk yet.
 const evictStep = 16
 
 // evictTo looks at up to most inodes, while more than keep are remembered.
@@ -16,7 +53,7 @@ func (s *Store) evictTo(keep, most int) {
 	for e := s.idle.Back(); s.idle.Len() > keep && e != nil && most > 0; most-- {
 		n := e.Value.(*node)
 		prev := e.Prev()
-		if n.refs == 0 && n.dirty == nil && n.draft == nil && n.content == nil && (s.committing == nil || s.committing.inodes[n.ino] == nil) {
+		if (n.nlink > 0 && n.refs == 0 || !s.held(n)) && n.dirty == nil && n.draft == nil && n.content == nil && (s.committing == nil || s.committing.inodes[n.ino] == nil) {
 			s.idle.Remove(e)
 			n.element = nil
 			delete(s.nodes, n.ino)
@@ -39,6 +76,7 @@ const (
 func (s *Store) Rest() {
 	s.mu.Lock()
 	s.records.clear()
+	s.lookups.shrink()
 	s.mu.Unlock()
 	for {
 		s.mu.Lock()
@@ -52,13 +90,13 @@ func (s *Store) Rest() {
 	}
 }
 
-// Ref tells the store that the kernel (or anybody) holds the inode; Forget lets n
-// such holds go. An inode that is unlinked lives as long as it is held.
+// Ref tells the store that the kernel holds the inode; Forget lets n such holds go. An
+// inode that is unlinked lives as long as it is held.
 func (s *Store) Ref(ino Ino) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n, err := s.node(ino); err == nil {
-		n.refs++
+	if _, err := s.node(ino); err == nil {
+		s.lookups.add(ino)
 	}
 }
 
@@ -73,7 +111,7 @@ func (s *Store) Held(entries []DirEntry, attrs []Attr) {
 			attrs[i] = Attr{}
 			continue
 		}
-		n.refs++
+		s.lookups.add(n.ino)
 		attrs[i] = s.attrOf(n)
 	}
 }
@@ -82,15 +120,23 @@ func (s *Store) Held(entries []DirEntry, attrs []Attr) {
 func (s *Store) Forget(ino Ino, n uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.lookups.drop(ino, n)
 	if nd := s.nodes[ino]; nd != nil {
-		nd.refs -= int(min(n, uint64(nd.refs)))
 		s.reap(nd)
 	}
 }
 
+// unref takes one of the node's refs back.
+func (s *Store) unref(n *node) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n.refs--
+	s.reap(n)
+}
+
 // reap removes an inode that has neither a name nor a holder.
 func (s *Store) reap(n *node) {
-	if n.nlink != 0 || n.refs != 0 {
+	if n.nlink != 0 || s.held(n) {
 		return
 	}
 	if s.writable() != nil {

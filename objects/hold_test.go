@@ -2,12 +2,22 @@ package objects
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 )
 
-// What a kernel holds is remembered, though it be more than is to be remembered, as after a
-// walk of a large tree; what it lets go is forgotten when the store rests.
+// remembered is how many inodes the store has in memory, and how many of them it counts
+// lookups of.
+func (s *Store) remembered() (nodes, held int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.nodes), len(s.lookups.m)
+}
+
+// The kernel of a machine with much memory holds every inode of a large tree. The store
+// remembers a bounded number of them, both when they are looked at and when they are made,
+// and yet what is removed meanwhile lives until the kernel lets go of it.
 func TestMoreHeldThanRemembered(t *testing.T) {
 	dir := t.TempDir()
 	o := Options{Dir: dir, CacheNodes: 64}
@@ -15,11 +25,23 @@ func TestMoreHeldThanRemembered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const files = 5000
+	const files, most = 5000, 128 // some change, and wait for the next epoch
+	var inos []Ino
 	for i := range files {
-		if _, err := s.Mkdir(alice, RootIno, fmt.Sprint(i), 0o755); err != nil {
+		a, err := s.Mkdir(alice, RootIno, fmt.Sprint(i), 0o755)
+		if err != nil {
 			t.Fatal(err)
 		}
+		s.Ref(a.Ino)
+		inos = append(inos, a.Ino)
+		if i%32 == 0 {
+			if err := s.SyncAll(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if n, held := s.remembered(); n > most || held != files {
+		t.Errorf("made %d: %d inodes in memory, %d held", files, n, held)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -27,30 +49,48 @@ func TestMoreHeldThanRemembered(t *testing.T) {
 	if s, err = Open(context.Background(), o); err != nil {
 		t.Fatal(err)
 	}
-	defer s.Close()
-	var inos []Ino
-	for i := range files {
+	defer func() { s.Close() }()
+	for i, ino := range inos {
 		a, err := s.Lookup(RootIno, fmt.Sprint(i))
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || a.Ino != ino {
+			t.Fatal(a.Ino, ino, err)
 		}
-		s.Ref(a.Ino)
-		inos = append(inos, a.Ino)
+		s.Ref(ino)
+		s.Ref(ino)
 	}
-	for _, ino := range inos {
-		s.mu.Lock()
-		n := s.nodes[ino]
-		s.mu.Unlock()
-		if n == nil || n.refs != 1 {
-			t.Fatalf("inode %d is held, and the store does not know: %+v", ino, n)
+	if n, held := s.remembered(); n > most || held != files {
+		t.Errorf("looked at %d: %d inodes in memory, %d held", files, n, held)
+	}
+	for i, ino := range inos[:100] {
+		if err := s.Rmdir(alice, RootIno, fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
 		}
 		s.Forget(ino, 1)
 	}
+	if err := s.SyncAll(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range inos { // others take their places in memory
+		_, _ = s.Lookup(RootIno, fmt.Sprint(i))
+	}
+	for _, ino := range inos[:100] {
+		if a, err := s.GetAttr(ino); err != nil || a.Nlink != 1 && a.Nlink != 0 {
+			t.Fatalf("inode %d is removed and held: %+v %v", ino, a, err)
+		}
+	}
+	for _, ino := range inos {
+		s.Forget(ino, 2)
+	}
+	for _, ino := range inos[:100] {
+		if _, err := s.GetAttr(ino); !errors.Is(err, ErrNotFound) {
+			t.Fatalf("inode %d is removed, and nobody holds it: %v", ino, err)
+		}
+	}
+	if err := s.SyncAll(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 	s.Rest()
-	s.mu.Lock()
-	n := s.idle.Len()
-	s.mu.Unlock()
-	if n > restNodes {
-		t.Errorf("%d inodes are remembered that nobody holds", n)
+	if n, held := s.remembered(); n > restNodes || held != 0 {
+		t.Errorf("at rest: %d inodes in memory, %d held", n, held)
 	}
 }

@@ -91,7 +91,7 @@ func (s *Store) retire(c Cred, n *node, dir Ino, name string) {
 		}
 	}
 	s.count(n)
-	if n.refs > 0 {
+	if s.held(n) {
 		s.orphaned(n)
 		return
 	}

@@ -41,7 +41,7 @@ func (s *Store) whole(op Ino, oname string, np Ino, nname string) error {
 		n.refs++
 		s.mu.Unlock()
 		err = s.syncDraft(context.Background(), n, false)
-		s.Forget(n.ino, 1)
+		s.unref(n)
 		s.mu.Lock()
 		if err != nil {
 			return fmt.Errorf("rename of a file that is open: %w", err)

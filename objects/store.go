@@ -57,7 +57,7 @@ func (s *Store) at(step string) {
 // content are changed only with both io and Store.mu held, and read with either.
 type node struct {
 	inode
-	refs    int // kernel lookups, open handles and other holders
+	refs    int // open handles and other holders within the daemon
 	writers int
 	closing int           // writers whose close is under way
 	element *list.Element // in the list of nodes that may be evicted
@@ -95,6 +95,7 @@ type Store struct {
 	mu         sync.Mutex
 	nodes      map[Ino]*node
 	idle       *list.List // evictable nodes, most recently used first
+	lookups    lookups    // what the kernel holds
 	names      nameCache
 	moves      uint64    // counts what may change paths of directories, from 1
 	missed     recentKey // the name that was looked for last and is not there, until anything is bound
@@ -187,7 +188,7 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), names: newNameCache(), moves: 1, objs: map[ID]*object{}, creds: map[Cred]*Cred{},
+	s := &Store{o: o, db: db, blobs: blobs, nodes: map[Ino]*node{}, idle: list.New(), lookups: newLookups(), names: newNameCache(), moves: 1, objs: map[ID]*object{}, creds: map[Cred]*Cred{},
 		open: newOverlay(), openSeq: 1, durableSeq: 1, recent: map[recentKey]recentUnlink{}, recentMost: recentLeast, drafts: map[*node]bool{}, stop: make(chan struct{})}
 	s.quiet = sync.NewCond(&s.mu)
 	s.closes.open = map[*Handle]uint64{}

@@ -243,6 +243,7 @@ func (s *Store) place(parent Ino, name string) (*node, error) {
 
 // placeNew is place for what takes a new inode.
 func (s *Store) placeNew(parent Ino, name string) (*node, error) {
+	s.evict() // before anything is looked up: nobody holds it yet
 	p, err := s.place(parent, name)
 	if err == nil {
 		err = s.room(p.scope, 0, 1)

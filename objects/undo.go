@@ -338,10 +338,10 @@ func (s *Store) undoInode(u undo) error {
 		}
 		s.touch(n)
 		n.nlink = 0
-		if n.refs == 0 {
-			s.reap(n)
-		} else {
+		if s.held(n) {
 			s.orphaned(n)
+		} else {
+			s.reap(n)
 		}
 		return nil
 	case err != nil && !errors.Is(err, ErrNotFound):
