@@ -143,15 +143,57 @@ func (s *Store) lendFirst(ctx context.Context, h *Handle, fresh bool) (bool, err
 	case writers > 0:
 		return false, nil // its first write makes a draft elsewhere
 	}
-	c, err := s.current(n)
+	for {
+		c, err := s.current(n)
+		if err != nil {
+			return false, err
+		}
+		f, hosted := c.(*fileContent)
+		if !hosted || f.size <= blob.MemoryLimit || f.size > LendLimit && !s.blobs.Shares() {
+			return false, nil
+		}
+		if ok, err := s.pinContent(n, f); !ok || err != nil {
+			return false, err
+		}
+		if own, err := s.ownFile(n); own || err != nil {
+			return own, err
+		}
+	}
+}
+
+// ownFile tells whether the host file that was pinned is the one that the version is found
+// by. Another may have turned out to have the same bytes since the content was opened: its
+// file is both's then, and the pinned one is nobody's and has no name that a writer could
+// use. It is let go, and so is the content. n.io is held for writing.
+func (s *Store) ownFile(n *node) (bool, error) {
+	p := n.pin
+	s.mu.Lock()
+	v, err := s.version(n.object, p.version)
+	kept := p.name != ""
+	s.mu.Unlock()
 	if err != nil {
 		return false, err
 	}
-	f, hosted := c.(*fileContent)
-	if !hosted || f.size <= blob.MemoryLimit || f.size > LendLimit && !s.blobs.Shares() {
-		return false, nil
+	path := s.blobs.StagingPath(v.staging)
+	if v.staging == "" {
+		path = s.blobs.HotPath(v.hash)
 	}
-	return s.pinContent(n, f)
+	if own, err := sameFile(p.file, path); own || kept {
+		return true, nil
+	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	} else if err != nil && v.staging == "" && !v.hot {
+		return true, nil // packed meanwhile: nothing else has its bytes as a file
+	}
+	s.lends.mu.Lock()
+	delete(s.lends.pinned, p.host)
+	s.lends.mu.Unlock()
+	s.mu.Lock()
+	n.pin = nil
+	old := n.content
+	n.content, n.contentOf = nil, ID{}
+	s.mu.Unlock()
+	return false, errors.Join(p.file.Close(), old.Close())
 }
 
 // lendDraft makes the file's draft one whole host file and lends that.

@@ -3,6 +3,7 @@ package objects
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -268,5 +269,63 @@ func TestFirstSyncSurvivesACrash(t *testing.T) {
 			t.Errorf("after sync %d and a crash: %q, want %q", i, b[:n], want)
 		}
 		r.Close(ctx)
+	}
+}
+
+// A reader has a file open that turns out to have the bytes of another one, whose host file
+// it shares from then on. Who comes to read and write it is let in, and the reader sees
+// what he writes.
+func TestLentBesideItsTwin(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(ctx, Options{Dir: t.TempDir(), EpochInterval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	same := noise(300<<10, 1)
+	put(t, s, RootIno, "one", string(same))
+	if err := s.SyncAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	quiet(t, s, "one")
+	a := put(t, s, RootIno, "two", string(same))
+	reader, err := s.OpenFile(alice, a.Ino, unix.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reader.ReadAt(make([]byte, 10), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.SyncAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	quiet(t, s, "two")
+	seen := lend(t, reader, false)
+	writer, err := s.OpenFile(alice, a.Ino, unix.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poke(t, lend(t, writer, false), []byte("changed"))
+	b := make([]byte, 10)
+	if _, err := seen.ReadAt(b, 0); err != nil || string(b[:7]) != "changed" {
+		t.Errorf("the reader sees %q, %v", b, err)
+	}
+	if err := errors.Join(writer.Close(ctx), reader.Close(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string][]byte{"one": same, "two": append([]byte("changed"), same[7:]...)} {
+		a, err := s.Lookup(RootIno, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := s.OpenFile(alice, a.Ino, unix.O_RDONLY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := h.ReadAt(got, 0); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s is not what it was made: %v", name, err)
+		}
+		h.Close(ctx)
 	}
 }
