@@ -203,6 +203,18 @@ func (d *desktop) click(x, y, button int) {
 	d.do("xdotool", "mousemove", fmt.Sprint(x), fmt.Sprint(y), "click", fmt.Sprint(button))
 }
 
+// drag takes what is at one place of the screen to another, as a hand does: a drag begins
+// with the first steps.
+func (d *desktop) drag(x, y, toX, toY int) {
+	d.t.Helper()
+	d.do("xdotool", "mousemove", fmt.Sprint(x), fmt.Sprint(y), "mousedown", "1")
+	const steps = 12
+	for i := 1; i <= steps; i++ {
+		d.do("xdotool", "mousemove", fmt.Sprint(x+(toX-x)*i/steps), fmt.Sprint(y+(toY-y)*i/steps), "sleep", "0.05")
+	}
+	d.do("xdotool", "mouseup", "1")
+}
+
 func (d *desktop) title(window string) string {
 	out, _ := d.try("xdotool", "getwindowname", window) // a window that has gone has no name
 	return out

@@ -248,4 +248,27 @@ func dolphinDropsAGoal(t *testing.T, d *desktop) {
 		d.keys("Escape")
 	}
 	d.open(filepath.Join(d.p.dir, "intents/zermatt.d"))
+	dolphinDragsAGoal(d)
+}
+
+// The same with the mouse: a file is dragged from one half of the window into intents/ in
+// the other, and the menu that comes up is asked to copy it.
+func dolphinDragsAGoal(d *desktop) {
+	d.t.Helper()
+	from := filepath.Join(d.home, "drag")
+	if err := os.MkdirAll(from, 0o755); err != nil {
+		d.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(from, "gornergrat"), []byte(`write "dragged" to dragged.md`), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+	d.open(from)
+	d.keys("F3")
+	d.open(filepath.Join(d.p.dir, "intents"))
+	d.act("the goal that was dragged is done", d.says("cat $M/intents/gornergrat.d/wait && cat $M/self/home/dragged.md", "SUCCEEDED\ndragged"), func() {
+		d.drag(324, 98, 1000, 700) // the one file of the left half
+		time.Sleep(time.Second)
+		d.keys("c") // Copy Here
+	})
+	d.keys("F3")
 }
