@@ -90,6 +90,10 @@ func (s *Store) Rest() {
 	}
 }
 
+// Mapped calls fn with files that the store has mapped into memory, and that stay mapped
+// until fn returns.
+func (s *Store) Mapped(fn func(files []string)) error { return s.db.Mapped(fn) }
+
 // Ref tells the store that the kernel holds the inode; Forget lets n such holds go. An
 // inode that is unlinked lives as long as it is held.
 func (s *Store) Ref(ino Ino) {

@@ -39,6 +39,8 @@ type daemon struct {
 	started time.Time
 	refused refusedOps
 	closers []func() error
+	// mapped tell which files are in memory; set while the daemon is made.
+	mapped []mapper
 	// recovery is set once, before the mount, when it is one for recovery.
 	recovery bool
 }
@@ -64,7 +66,7 @@ func openDaemon(ctx context.Context, cfg config, logger *slog.Logger) (*daemon, 
 
 // openAccepting opens with an operator's word, or without it, that the clock is right.
 func openAccepting(ctx context.Context, cfg config, logger *slog.Logger, clock bool) (*daemon, error) {
-	debug.SetMemoryLimit(cfg.MemoryLimit << 20)
+	debug.SetMemoryLimit(cfg.MemoryLimit << 20 * heapShare / 100)
 	lock, first, err := openState(cfg.State)
 	if err != nil {
 		return nil, err
@@ -109,6 +111,7 @@ func (d *daemon) open(ctx context.Context, clock bool) error {
 		return fmt.Errorf("open the store: %w", err)
 	}
 	d.onClose(d.store.Close)
+	d.mapped = append(d.mapped, d.store.Mapped)
 	// What a crash left of the evidence is in the log before anybody looks for it; a log
 	// that does not take it now gets it later.
 	drained, cancel := context.WithTimeout(ctx, drainTime)
@@ -166,7 +169,9 @@ func (d *daemon) mount(ctx context.Context, m mountSettings) error {
 	d.audit(ctx, auditAfter, auditEvery)
 	idle, stop := context.WithCancel(ctx)
 	go trimMemory(idle, d.store.Rest)
-	d.onClose(func() error { stop(); return nil })
+	unmapping := make(chan struct{})
+	go func() { defer close(unmapping); trimMapped(idle, d.cfg.MemoryLimit<<20, d.mapped, d.logger) }()
+	d.onClose(func() error { stop(); <-unmapping; return nil })
 	if box == nil {
 		return nil
 	}

@@ -35,6 +35,7 @@ func (d *daemon) startRuntime(ctx context.Context, o *mountfs.Options) error {
 		return fmt.Errorf("open the search index: %w", err)
 	}
 	d.onClose(x.Close)
+	d.mapped = append(d.mapped, x.Mapped)
 	running, stop := context.WithCancel(ctx)
 	again := &reindexing{x: x, ctx: running}
 	d.onClose(func() error { stop(); again.work.Wait(); return nil })

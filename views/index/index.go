@@ -167,6 +167,36 @@ var fields = []string{"name", "labels", "text"}
 
 const mimeField = "mime"
 
+// Mapped calls fn with files that the index has mapped into memory, and that stay mapped
+// until fn returns.
+func (x *Index) Mapped(fn func(files []string)) error {
+	b, err := x.b.Advanced()
+	if err != nil {
+		return err
+	}
+	r, err := b.Reader() // it keeps the segments that it may read
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	snapshot, ok := r.(*scorch.IndexSnapshot)
+	if !ok {
+		return nil
+	}
+	dir, err := filepath.EvalSymlinks(x.o.Dir)
+	if err != nil {
+		return err
+	}
+	var files []string
+	for _, s := range snapshot.Segments() {
+		if p, ok := s.Segment().(interface{ Path() string }); ok { // others are in the heap
+			files = append(files, filepath.Join(dir, "bleve", "store", filepath.Base(p.Path())))
+		}
+	}
+	fn(files)
+	return nil
+}
+
 // Close ends following; what was not indexed is caught up by the next Open.
 func (x *Index) Close() error {
 	x.cancel()

@@ -84,6 +84,8 @@ type DB struct {
 	broken error      // a failed commit could not be undone: nothing is written any more
 	sealed atomic.Uint64
 
+	collecting sync.Mutex // value logs are looked through, and may go
+
 	pinMu   sync.Mutex // guards horizon moves, pins, torn, discard
 	horizon atomic.Uint64
 	pins    map[TS]int

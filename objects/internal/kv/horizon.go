@@ -103,6 +103,8 @@ func (d *DB) GC(ctx context.Context) error {
 	if err := d.b.Flatten(1); err != nil {
 		return err
 	}
+	d.collecting.Lock()
+	defer d.collecting.Unlock()
 	for ctx.Err() == nil {
 		// Half of a file must be garbage before it is worth rewriting.
 		err := d.b.RunValueLogGC(0.5)
