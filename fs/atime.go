@@ -23,7 +23,8 @@ import (
 // at the latest.
 //
 // Nor does a READ come for an empty file, nor for what a handle has written through the page
-// cache and reads back: those readings are not seen.
+// cache and reads back, nor a READLINK for a link that the kernel has read, and of which
+// nothing has changed, for a day: those readings are not seen.
 const (
 	readMost   = 64
 	readWindow = 250 * time.Millisecond
@@ -93,6 +94,15 @@ func (t *tree) moved(ino uint64) {
 	}
 	if st := t.pass.tr.InodeNotify(ino, -1, 0); st != fuse.OK && st != fuse.ENOENT {
 		t.log.Debug("the kernel does not forget a time of reading", "ino", ino, "status", st)
+	}
+}
+
+// readAgain has the kernel forget where a link leads, of which it keeps a copy and reads
+// that without a word, when the next reading of it moves its time. The notice waits for a
+// READLINK that is under way, so that it is not sent from here.
+func (t *tree) readAgain(a *objects.Attr) {
+	if a.Mode&syscall.S_IFMT == syscall.S_IFLNK && t.store.AccessDue(a.Ino, t.ruleOf(0, false)) {
+		t.inval.add(notice{ino: uint64(a.Ino)})
 	}
 }
 

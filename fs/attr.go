@@ -326,7 +326,12 @@ func (t *tree) setStored(c *call, in *fuse.SetAttrIn) (objects.Attr, error) {
 	if set.Size != nil {
 		defer t.pass.resizing(in.NodeId)()
 	}
-	return t.store.SetAttr(c.cred(), ino, set)
+	unread := t.store.AccessDue(ino, t.ruleOf(0, false))
+	a, err := t.store.SetAttr(c.cred(), ino, set)
+	if err == nil && !unread {
+		t.readAgain(&a)
+	}
+	return a, err
 }
 
 // setID takes a file's set-id bits away from it when somebody changes its owner

@@ -181,6 +181,7 @@ func (t *tree) Link(cancel <-chan struct{}, in *fuse.LinkIn, name string, out *f
 	if err != nil {
 		return status(err)
 	}
+	t.readAgain(&a)
 	t.entry(&a, out)
 	return fuse.OK
 }
@@ -333,5 +334,16 @@ func (t *tree) Rename(cancel <-chan struct{}, in *fuse.RenameIn, old, name strin
 	if in.Flags&unix.RENAME_WHITEOUT != 0 {
 		return fuse.EINVAL
 	}
-	return status(t.store.Rename(c.cred(), objects.Ino(in.NodeId), old, objects.Ino(in.Newdir), name, in.Flags))
+	if err := t.store.Rename(c.cred(), objects.Ino(in.NodeId), old, objects.Ino(in.Newdir), name, in.Flags); err != nil {
+		return status(err)
+	}
+	if a, err := t.store.Lookup(objects.Ino(in.Newdir), name); err == nil {
+		t.readAgain(&a)
+	}
+	if in.Flags&unix.RENAME_EXCHANGE != 0 {
+		if a, err := t.store.Lookup(objects.Ino(in.NodeId), old); err == nil {
+			t.readAgain(&a)
+		}
+	}
+	return fuse.OK
 }

@@ -209,8 +209,8 @@ func TestTimeOfReadingShowsAtOnce(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		read func(t *testing.T, path string)
-		aged bool // the kernel keeps what it has read of a link, and does not ask again
-	}{{"small", file, true}, {"middle", file, true}, {"large", file, true}, {"dir", list, true}, {"link", follow, false}} {
+		late bool // of a link the kernel hears a moment later that it is to ask again
+	}{{"small", file, false}, {"middle", file, false}, {"large", file, false}, {"dir", list, false}, {"link", follow, true}} {
 		path := filepath.Join(dir, c.name)
 		first := statOf(t, path)
 		if c.name != "link" {
@@ -236,9 +236,22 @@ func TestTimeOfReadingShowsAtOnce(t *testing.T) {
 		if !isOld(statOf(t, path)) {
 			t.Errorf("%s: opened a day later, and counts as read", c.name)
 		}
-		if c.read(t, path); isOld(statOf(t, path)) == c.aged {
+		if c.late {
+			until(t, c.name+", read a day later, moves", func() bool { c.read(t, path); return !isOld(statOf(t, path)) })
+			continue
+		}
+		if c.read(t, path); isOld(statOf(t, path)) {
 			t.Errorf("%s: read a day later, and it is %v", c.name, statOf(t, path).Atim)
 		}
+	}
+	// What changes a link has its next reading count: another owner, a name.
+	for _, change := range []string{"touch -hm link", "mv link other; mv other link", "ln -P link again"} {
+		script(t, dir, change)
+		before := statOf(t, filepath.Join(dir, "link"))
+		until(t, "link, read after "+change, func() bool {
+			follow(t, filepath.Join(dir, "link"))
+			return !sameRead(statOf(t, filepath.Join(dir, "link")), before)
+		})
 	}
 	// A handle that reads the host's file, or is about to, shows it before it is closed.
 	path := filepath.Join(dir, "large")
