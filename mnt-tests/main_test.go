@@ -18,7 +18,7 @@ const patience = 3 * time.Minute
 
 // forTests begin the names of the variables that are meant for the tests, by whoever
 // starts them; the others set up daemons, which is each test's own affair.
-var forTests = []string{"AIOS_LONG", "AIOS_RACE", "AIOS_TEST_", "AIOS_FSX_", "AIOS_DIFF_", "AIOS_CUTS", "AIOS_BENCH_", "AIOS_FUSE_", "AIOS_TRANSPORT", "AIOS_PASSTHROUGH"}
+var forTests = []string{"AIOS_LONG", "AIOS_FILES", "AIOS_RACE", "AIOS_TEST_", "AIOS_FSX_", "AIOS_DIFF_", "AIOS_CUTS", "AIOS_BENCH_", "AIOS_FUSE_", "AIOS_TRANSPORT", "AIOS_PASSTHROUGH"}
 
 // onAnyMachine runs the tests on a machine of which they know nothing: no configuration
 // of its own, a temporary directory that every user can enter. With AIOS_RACE set, the
