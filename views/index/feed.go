@@ -16,6 +16,9 @@ import (
 // run indexes what changed, in batches, until the index is closed.
 func (x *Index) run() {
 	defer x.done.Done()
+	if !x.catchUp() {
+		return
+	}
 	var retry <-chan time.Time
 	for {
 		select {

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -86,6 +87,7 @@ type Index struct {
 	stop   chan struct{}
 	wake   chan struct{}
 	hurry  chan struct{} // somebody waits: gather no longer
+	caught chan struct{} // what was missed is pending, or everything is
 	done   sync.WaitGroup
 	// applied is the newest epoch that is in the index, awaited whether somebody waits for
 	// what is being indexed; only run's goroutine has them.
@@ -111,7 +113,7 @@ func Open(o Options) (*Index, error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open index: %w", err)
 	}
-	x := &Index{o: o, stop: make(chan struct{}), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1),
+	x := &Index{o: o, stop: make(chan struct{}), wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), caught: make(chan struct{}),
 		pending: map[objects.Ino]bool{}, named: map[objects.Named]bool{}}
 	dir := filepath.Join(o.Dir, "bleve")
 	b, err := bleve.Open(dir)
@@ -137,7 +139,6 @@ func Open(o Options) (*Index, error) {
 	x.b = b
 	// Followed first and caught up after, so that nothing falls in between.
 	x.cancel = o.Store.Subscribe(x.changed)
-	x.catchUp()
 	x.done.Add(1)
 	go x.run()
 	return x, nil
@@ -252,31 +253,41 @@ func (x *Index) signal() {
 	}
 }
 
-// catchUp marks what changed since the last indexed time, or everything.
-func (x *Index) catchUp() {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+// catchUp marks what changed since the last indexed time, or everything; false if the index
+// is closed meanwhile. It looks at every change that it missed, a million after a million
+// files were made: the mount does not wait for that.
+func (x *Index) catchUp() bool {
 	v, _ := x.b.GetInternal([]byte("last"))
 	t, err := time.Parse(time.RFC3339Nano, string(v))
-	x.resume = x.interrupted()
 	now := time.Now()
-	if err != nil {
-		x.all = true
-	} else {
+	known, missed := err == nil, map[objects.Ino]bool{}
+	if known {
 		// Inodes carry their name's changes, too: their ctime moves.
 		err = x.o.Store.ChangedSince(t.Add(-overlap), func(ino objects.Ino) bool {
-			x.pending[ino] = true
-			return true
+			missed[ino] = true
+			return !x.closing()
 		})
-		x.all = err != nil
+	}
+	if x.closing() {
+		return false
+	}
+	resume := x.interrupted()
+	if known {
 		x.applied = t
-		// When this is in, the next start need not look at it again, also if nothing
-		// changes until then.
-		if now = now.Add(-overlap); now.After(t) && now.After(x.last) {
-			x.last = now
-		}
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	defer close(x.caught)
+	x.resume = resume
+	maps.Copy(x.pending, missed)
+	x.all = x.all || err != nil
+	// When this is in, the next start need not look at it again, also if nothing changes
+	// until then.
+	if now = now.Add(-overlap); known && now.After(t) && now.After(x.last) {
+		x.last = now
 	}
 	x.signal()
+	return true
 }
 
 // Reindex makes the index anew from the store and returns when it is done. Searches

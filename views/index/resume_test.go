@@ -43,6 +43,7 @@ func (h *shelf) open() {
 	if h.x, err = Open(h.o); err != nil {
 		h.t.Fatal(err)
 	}
+	<-h.x.caught
 }
 
 func (h *shelf) find(word string) []string {
