@@ -189,7 +189,7 @@ func TestReadingOfALentFileShows(t *testing.T) {
 	if _, err := h.ReadAt(make([]byte, 10), 0); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.sealAll(); err != nil {
+	if err := s.sealAll(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	before := h.Attr()

@@ -31,7 +31,7 @@ func coldFile(t testing.TB, s *Store, size int) ([]byte, *version) {
 // chill packs a file's current version, as if it had been superseded.
 func chill(t testing.TB, s *Store, a Attr) *version {
 	t.Helper()
-	if err := s.sealAll(); err != nil {
+	if err := s.sealAll(context.Background()); err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
@@ -180,7 +180,7 @@ func TestHollowFilesAreNotHashed(t *testing.T) {
 	if err := h.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(s.SyncAll(ctx), s.sealAll(), s.Close()); err != nil {
+	if err := errors.Join(s.SyncAll(ctx), s.sealAll(context.Background()), s.Close()); err != nil {
 		t.Fatal(err)
 	}
 	s = openStore(t, dir)

@@ -122,7 +122,7 @@ func (s *Store) GC(ctx context.Context) (GCReport, error) {
 	if err := s.SyncAll(ctx); err != nil {
 		return GCReport{}, err
 	}
-	if err := errors.Join(s.sealAll(), s.commit(ctx)); err != nil {
+	if err := errors.Join(s.sealAll(ctx), s.commit(ctx)); err != nil {
 		return GCReport{}, err
 	}
 	c, err := s.collect(ctx)

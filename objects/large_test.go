@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,5 +80,56 @@ func TestNoFileIsLargerThanTheDiskCanHold(t *testing.T) {
 	}
 	if n := h.Attr().Size; n != limit {
 		t.Errorf("the size is %d, want %d", n, limit)
+	}
+}
+
+// A store is closed in a few seconds, however much of it waits for its hash: those of
+// sparse files, which are made in no time, take minutes. What waits is hashed later.
+func TestClosingDoesNotWaitForHashes(t *testing.T) {
+	ctx := context.Background()
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	const size = hollowSize - 4096
+	var inos []Ino
+	for _, name := range []string{"a", "b", "c", "d"} {
+		a, h, err := s.Create(alice, RootIno, name, 0o644, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.WriteAt(alice, []byte(name), size-1); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Close(ctx); err != nil {
+			t.Fatal(err)
+		}
+		inos = append(inos, a.Ino)
+	}
+	began := time.Now()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(began); d > 6*sealAtClose {
+		t.Errorf("closing took %v", d)
+	}
+	s = openStore(t, dir)
+	defer s.Close()
+	s.seal.mu.Lock()
+	waiting := len(s.seal.queue)
+	s.seal.mu.Unlock()
+	if waiting == 0 {
+		t.Error("nothing waits to be hashed after the next start")
+	}
+	for i, ino := range inos {
+		h, err := s.OpenFile(alice, ino, unix.O_RDONLY)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := make([]byte, 2)
+		if n, err := h.ReadAt(b, size-1); n != 1 || b[0] != "abcd"[i] {
+			t.Errorf("read %q, %v", b[:n], err)
+		}
+		if err := h.Close(ctx); err != nil {
+			t.Error(err)
+		}
 	}
 }

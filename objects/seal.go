@@ -1,6 +1,7 @@
 package objects
 
 import (
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -67,25 +68,34 @@ func (q *sealer) take() *version {
 const packLater = 5 * time.Second
 
 func (s *Store) sealLoop() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	go func() {
+		select {
+		case <-s.stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	for {
 		select {
 		case <-s.stop:
 			return
 		case <-s.seal.wake:
 		}
-		if err := s.sealAll(); err != nil {
+		if err := s.sealAll(ctx); err != nil {
 			s.o.Logger.Error("a version could not be sealed", "error", err)
 		}
-		for id := s.seal.takeCool(); !id.IsZero(); id = s.seal.takeCool() {
+		for id := s.seal.takeCool(); !id.IsZero() && ctx.Err() == nil; id = s.seal.takeCool() {
 			s.GiveWay(s.stop, packLater)
 			if err := s.coolVersion(id); err != nil {
 				s.o.Logger.Error("a superseded version could not be packed", "version", id, "error", err)
 			}
-			if err := s.sealAll(); err != nil {
+			if err := s.sealAll(ctx); err != nil {
 				s.o.Logger.Error("a version could not be sealed", "error", err)
 			}
 		}
-		for id := s.seal.takeHeat(); !id.IsZero(); id = s.seal.takeHeat() {
+		for id := s.seal.takeHeat(); !id.IsZero() && ctx.Err() == nil; id = s.seal.takeHeat() {
 			if err := s.heatVersion(id); err != nil {
 				s.o.Logger.Error("a version stays in packs", "version", id, "error", err)
 			}
@@ -118,25 +128,47 @@ func (q *sealer) takeCool() ID {
 	return id
 }
 
-// sealAll works the queue off.
-func (s *Store) sealAll() error {
+// sealAll works the queue off, or as much of it as there is time for: what is left when
+// ctx ends stays STAGED and in the queue, and a later run finds it again.
+func (s *Store) sealAll(ctx context.Context) error {
 	s.seal.working.Lock()
 	defer s.seal.working.Unlock()
 	var all error
-	for {
+	for ctx.Err() == nil {
 		v := s.seal.take()
 		if v == nil {
 			return all
 		}
-		if err := s.sealVersion(v); err != nil {
+		switch err := s.sealVersion(ctx, v); {
+		case err != nil && ctx.Err() != nil:
+			s.seal.add(v)
+		case err != nil:
 			all = errors.Join(all, err)
 		}
 	}
+	return all
+}
+
+// sealAtClose is how long closing a store waits for hashes: umount(8) of a disk comes back
+// within seconds, and whoever stops a service kills it after 90.
+const sealAtClose = 5 * time.Second
+
+// until is a reader that ends with its context.
+type until struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (u until) Read(b []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.r.Read(b)
 }
 
 // sealVersion hashes a staged version and cuts it into chunks, gives its file the
 // name of its hash, and records both: STAGED becomes VERIFIED (OM §6).
-func (s *Store) sealVersion(v *version) error {
+func (s *Store) sealVersion(ctx context.Context, v *version) error {
 	f, err := s.blobs.OpenStaging(v.staging)
 	if errors.Is(err, blob.ErrNoStaging) {
 		return nil // sealed before, or its object was removed
@@ -150,7 +182,7 @@ func (s *Store) sealVersion(v *version) error {
 	}
 	h := blake3.New()
 	var refs []chunkRef
-	in := io.TeeReader(io.NewSectionReader(f, 0, v.size), h)
+	in := io.TeeReader(until{ctx, io.NewSectionReader(f, 0, v.size)}, h)
 	if err := blob.Split(in, func(c []byte) error {
 		refs = append(refs, chunkRef{blob.Sum(c), uint32(len(c))})
 		return nil

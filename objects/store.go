@@ -310,7 +310,9 @@ func (s *Store) Close() error {
 		close(s.stop)
 		s.wg.Wait()
 		err = s.closeDrafts()
-		err = errors.Join(err, s.commit(context.Background()), s.sealAll(), s.commit(context.Background()))
+		sealing, done := context.WithTimeout(context.Background(), sealAtClose)
+		err = errors.Join(err, s.commit(context.Background()), s.sealAll(sealing), s.commit(context.Background()))
+		done()
 		s.outbox.drain(context.Background(), s)
 		s.mu.Lock()
 		s.open.puts["m-open"] = nil // nothing is left to recover
