@@ -118,6 +118,9 @@ func TestAdministratorsMounts(t *testing.T) {
 			up; for o in ro rw,noexec noatime; do fails "cannot be remounted; unmount it and mount it again" mount -o remount,$o $M; done
 			echo "$S $M aios defaults 0 0" > fstab; fails "cannot be remounted" mount -o remount,ro $M
 			findmnt -n -o OPTIONS $M | grep -q ^rw,; echo more >> $F/f; umount $M; free`,
+		"umount and mount again": `
+			up; for i in $(seq 3); do mkdir $F/$i; for j in $(seq 300); do echo $j > $F/$i/$j; done; umount $M; mount -t aios $S $M; done
+			umount $M; $B fsck --state $S; mount -t aios $S $M; test "$(ls $F/3 | wc -l)" = 300; umount $M; free`,
 		"umount while busy": `
 			up; exec 7< $F/f; fails busy umount $M; fails busy $B umount $M
 			echo more >> $F/f; test "$(wc -l < $F/f)" = 2; test "$(cat <&7 | wc -l)" = 2

@@ -59,7 +59,7 @@ it is its owner's alone. ` + "`aios restore --from BACKUP STATE`" + ` makes a st
 			if rel, err := filepath.Rel(absolute(state), absolute(a[0])); err == nil && filepath.IsLocal(rel) {
 				return fail(exitUsage, "%s lies in the state directory that is backed up", a[0])
 			}
-			lock, err := lockState(state)
+			lock, err := lockLeft(state)
 			if errors.Is(err, errInUse) {
 				return fail(exitFailed, "%v; unmount it first", err)
 			}

@@ -82,6 +82,8 @@ func openAccepting(ctx context.Context, cfg config, logger *slog.Logger, clock b
 func (d *daemon) onClose(fn func() error) { d.closers = append(d.closers, fn) }
 
 func (d *daemon) close() error {
+	// Who waits for the state may know that it is worth while; the lock tells it anyway.
+	_, _ = d.lock.WriteAt([]byte(leaving), 0)
 	var err error
 	for i := len(d.closers) - 1; i >= 0; i-- {
 		err = errors.Join(err, d.closers[i]())

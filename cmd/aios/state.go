@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,7 +42,42 @@ func lockState(dir string) (*os.File, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", dir, err)
 	}
+	if err := f.Truncate(0); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
 	return f, nil
+}
+
+// leaving is what the lock says of a daemon whose mount is gone and that has work to end.
+const leaving = "leaving\n"
+
+const (
+	// noticeTime is how long a daemon may need until it knows that its mount is gone.
+	noticeTime = time.Second
+	// leaveTime is how long it may need to end then; aios umount waits as long.
+	leaveTime = time.Minute
+)
+
+// lockLeft takes the state directory's lock, and waits for a daemon that is about to let go
+// of it: umount(8) comes back before a daemon has written everything, which it does not
+// with a file system of the kernel's, and mount(8) is often the next command.
+func lockLeft(dir string) (*os.File, error) {
+	began := time.Now()
+	for {
+		f, err := lockState(dir)
+		if !errors.Is(err, errInUse) {
+			return f, err
+		}
+		patience := noticeTime
+		if b, rerr := os.ReadFile(filepath.Join(dir, "LOCK")); rerr == nil && string(b) == leaving {
+			patience = leaveTime
+		}
+		if time.Since(began) > patience {
+			return nil, err
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 // openState makes the state directory if it is not there, locks it, and checks its
@@ -59,7 +95,7 @@ func openState(dir string) (lock *os.File, first bool, err error) {
 			return nil, false, fmt.Errorf("close the state directory to others: %w", err)
 		}
 	}
-	if lock, err = lockState(dir); err != nil {
+	if lock, err = lockLeft(dir); err != nil {
 		return nil, false, err
 	}
 	name := filepath.Join(dir, "VERSION")

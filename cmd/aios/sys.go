@@ -53,7 +53,7 @@ func stateOf(dir string) string {
 // waitUnlocked waits until the daemon that held the state directory has let go of
 // it: only then is everything on disk, and may it be mounted again.
 func waitUnlocked(ctx context.Context, state string) error {
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(leaveTime)
 	for time.Now().Before(deadline) {
 		l, err := lockState(state)
 		if err == nil {
