@@ -334,6 +334,11 @@ func (h *Handle) Allocate(c Cred, mode uint32, off, length int64) error {
 	if keep {
 		end = 0
 	}
+	if mode&unix.FALLOC_FL_PUNCH_HOLE == 0 {
+		if err := h.s.roomFor(length - h.Attr().Blocks*512); err != nil {
+			return err
+		}
+	}
 	return h.s.change(c, h.n, end, func(d *blob.Draft) error {
 		switch mode &^ unix.FALLOC_FL_KEEP_SIZE {
 		case 0:
@@ -351,6 +356,22 @@ func (h *Handle) Allocate(c Cred, mode uint32, off, length int64) error {
 		}
 		return ErrNotSupported
 	})
+}
+
+// roomFor refuses what the disk could never hold: programs reserve to find out whether a
+// file will fit, although the room is not taken from the disk then (blob.Draft.Reserve).
+func (s *Store) roomFor(bytes int64) error {
+	if bytes <= 0 {
+		return nil
+	}
+	st, err := s.StatFS()
+	if err != nil {
+		return err
+	}
+	if uint64(bytes)/uint64(st.BlockSize) > st.Available {
+		return ErrNoSpace
+	}
+	return nil
 }
 
 // ErrNotSupported is an operation that this file system does not have.

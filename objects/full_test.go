@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // smallDisk gives a file system of its own that a test can fill.
@@ -146,5 +148,39 @@ func TestTransactionOnAFullDisk(t *testing.T) {
 	}
 	if got := get(t, s, RootIno, "f"); got != "with room again" {
 		t.Errorf("with room again the file holds %q", got)
+	}
+}
+
+// Who reserves more than the disk has is told so; what is there already needs no room.
+func TestReservingMoreThanThereIs(t *testing.T) {
+	ctx := context.Background()
+	s := openStore(t, filepath.Join(smallDisk(t), "state"))
+	defer s.Close()
+	a, h, err := s.Create(alice, RootIno, "f", 0o644, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close(ctx)
+	if _, err := h.WriteAt(alice, make([]byte, 20<<20), 0); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		what   string
+		mode   uint32
+		off, n int64
+		want   error
+	}{
+		{"more than there is", 0, 0, 800 << 20, ErrNoSpace},
+		{"more than there is, beyond the end", unix.FALLOC_FL_KEEP_SIZE, 1 << 40, 800 << 20, ErrNoSpace},
+		{"zeros of more than there is", unix.FALLOC_FL_ZERO_RANGE, 0, 800 << 20, ErrNoSpace},
+		{"a hole needs none", unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE, 1 << 30, 800 << 20, nil},
+		{"what fits with what is there", 0, 0, 60 << 20, nil},
+	} {
+		if err := h.Allocate(alice, c.mode, c.off, c.n); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.what, err, c.want)
+		}
+		if a, err = s.GetAttr(a.Ino); err != nil || c.want != nil && a.Size != 20<<20 {
+			t.Errorf("%s: %d bytes afterwards, %v", c.what, a.Size, err)
+		}
 	}
 }
