@@ -85,7 +85,7 @@ func readBy(h *handle, flags uint32) bool {
 	return flags&syscall.O_NOATIME == 0 && h.file.Accessed()
 }
 
-// moved tells the kernel that a file's time of reading is another. A notice for attributes
+// moved tells the kernel that a file's times are others, or may become so unseen. A notice for attributes
 // alone takes no lock that a request may hold, so that it may be sent from a handler.
 func (t *tree) moved(ino uint64) {
 	if !t.pass.ready.Load() {
@@ -93,7 +93,7 @@ func (t *tree) moved(ino uint64) {
 		return
 	}
 	if st := t.pass.tr.InodeNotify(ino, -1, 0); st != fuse.OK && st != fuse.ENOENT {
-		t.log.Debug("the kernel does not forget a time of reading", "ino", ino, "status", st)
+		t.log.Debug("the kernel does not forget the times", "ino", ino, "status", st)
 	}
 }
 

@@ -62,8 +62,13 @@ func (t *tree) heldEntry(a *objects.Attr, out *fuse.EntryOut) {
 
 // attrTime is how long the kernel may remember attributes. Not those of a
 // set-id program: a write takes the bits away in the daemon, and the kernel
-// forgets only size and times then (HANDLE_KILLPRIV_V2).
+// forgets only size and times then (HANDLE_KILLPRIV_V2). Nor those of a large file that
+// may be mapped: a write through the mapping moves the host file's times, and leaves what
+// the kernel remembers of ours as it is.
 func attrTime(a *objects.Attr) time.Duration {
+	if a.Mapped {
+		return 0
+	}
 	if a.Mode&syscall.S_IFMT == syscall.S_IFREG && a.Mode&(syscall.S_ISUID|syscall.S_ISGID) != 0 {
 		return 0
 	}

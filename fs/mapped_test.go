@@ -3,6 +3,7 @@ package fs
 import (
 	"bytes"
 	"os"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,5 +75,55 @@ func TestAMappingOutlivesItsHandle(t *testing.T) {
 		if err != nil || !bytes.Equal(b, want) {
 			t.Errorf("version %d is not what was there then: %v", i+1, err)
 		}
+	}
+}
+
+// A write through a mapping moves the times of a file, a large one's too, as soon as it has
+// happened, and also when somebody has asked for them before.
+func TestMappedWriteMovesTimes(t *testing.T) {
+	r := newRig(t, nil)
+	for name, size := range map[string]int{"small": 5000, "large": 2 << 20} {
+		t.Run(name, func(t *testing.T) {
+			p := r.shared(name)
+			if err := os.WriteFile(p, make([]byte, size), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			r.settle()
+			times := func() (m, c int64) {
+				var st syscall.Stat_t
+				if err := syscall.Stat(p, &st); err != nil {
+					t.Fatal(err)
+				}
+				return st.Mtim.Nano(), st.Ctim.Nano()
+			}
+			m0, c0 := times()
+			f := open(t, p, os.O_RDWR)
+			b, err := unix.Mmap(int(f.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer unix.Munmap(b)
+			if m, c := times(); m != m0 || c != c0 {
+				t.Errorf("mapping alone moved the times by %v, %v", time.Duration(m-m0), time.Duration(c-c0))
+			}
+			time.Sleep(20 * time.Millisecond) // the host's clock goes in ticks
+			b[1] = 1
+			if err := unix.Msync(b, unix.MS_SYNC); err != nil {
+				t.Fatal(err)
+			}
+			m1, c1 := times()
+			if m1 <= m0 || c1 <= c0 {
+				t.Errorf("while the file is open: the times moved by %v, %v", time.Duration(m1-m0), time.Duration(c1-c0))
+			}
+			f.Close()
+			time.Sleep(20 * time.Millisecond)
+			b[4999] = 1
+			if err := unix.Msync(b, unix.MS_SYNC); err != nil {
+				t.Fatal(err)
+			}
+			if m, c := times(); m <= m1 || c <= c1 {
+				t.Errorf("after the close: the times moved by %v, %v", time.Duration(m-m1), time.Duration(c-c1))
+			}
+		})
 	}
 }

@@ -232,7 +232,9 @@ func (p *passing) admit(ctx context.Context, t *tree, h *handle, fresh bool, out
 			if direct || loan.Direct {
 				out.OpenFlags |= fuse.FOPEN_DIRECT_IO
 			}
-			if loan.Read {
+			// What the kernel remembers of a file that is about to be mapped would be kept
+			// for as long as it was promised before (attrTime).
+			if loan.Read || writes(h.flags) && h.flags&syscall.O_ACCMODE == syscall.O_RDWR {
 				t.moved(h.ino)
 			}
 			m.mu.Unlock() // it is in use until release

@@ -157,6 +157,9 @@ type Attr struct {
 	Object, Version            ID // Version is the current one, zero where there is none
 	Scope                      Scope
 	ACL                        string // the access list's bytes, where it says more than Mode
+	// Mapped says that the kernel has the file in a form in which a program may write it
+	// through mmap: then nobody tells of a write, and size and times are as of now only.
+	Mapped bool
 }
 
 // SetAttr says what SetAttr changes; a nil field stays. With all of them nil it is what

@@ -97,6 +97,7 @@ func (s *Store) getAttr(ino Ino) (Attr, error) {
 func (s *Store) attrOf(n *node) Attr {
 	s.observe(n)
 	a := n.attr()
+	a.Mapped = n.pin != nil && n.pin.mapped
 	if n.draft != nil {
 		// While the draft is worked on at length, the node has its last size.
 		if size, blocks, ok := n.draft.TryStat(); ok {
