@@ -51,6 +51,38 @@ func (d *Draft) Allocate(mode AllocMode, off, n int64) error {
 	return ErrNotSupported
 }
 
+// Reserve is fallocate: room for [off, off+n) that a later write will not fail for.
+// The bytes are not taken from the disk below, since versions and compression make
+// that promise empty; the size grows unless keep is set.
+func (d *Draft) Reserve(off, n int64, keep bool) error {
+	if err := d.reserve(off, off+n); err != nil {
+		return err
+	}
+	if !keep && off+n > d.Size() {
+		return d.Truncate(off + n)
+	}
+	return nil
+}
+
+// reserve notes it, and which parts of what lies before are neither reserved nor data.
+func (d *Draft) reserve(off, end int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for pos := d.alloc; pos < off; {
+		data, until, err := d.segment(pos, off)
+		if err != nil {
+			return err
+		}
+		if !data {
+			d.holes.add(pos, until)
+		}
+		pos = until
+	}
+	d.alloc = max(d.alloc, end)
+	d.holes.remove(off, end)
+	return nil
+}
+
 // InMemory gives a copy of the content when the draft lives in memory, at most
 // MemoryLimit bytes.
 func (d *Draft) InMemory() ([]byte, bool) { return d.Memory() }

@@ -103,6 +103,40 @@ func TestDraftAgainstModel(t *testing.T) {
 	})
 }
 
+// What fallocate reserves counts, what is punched out of it does not any more, wherever
+// the bytes lie (ext4 counts so).
+func TestReservedBlocks(t *testing.T) {
+	for _, unit := range []int64{4 << 10, 64 << 10} { // in memory, and in a file
+		d, err := NewDraft(store(t), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		do := func(what string, want int64, err error) {
+			t.Helper()
+			if got := d.Blocks() * 512; err != nil || got != want*unit {
+				t.Errorf("%s: %d bytes, want %d, %v", what, got, want*unit, err)
+			}
+		}
+		do("reserve six", 6, d.Reserve(0, 6*unit, false))
+		do("punch one", 5, d.Zero(2*unit, unit))
+		do("punch it again", 5, d.Zero(2*unit, unit))
+		do("reserve it again", 6, d.Reserve(2*unit, unit, false))
+		do("punch the last two", 4, d.Zero(4*unit, 2*unit))
+		do("reserve behind a hole", 5, d.Reserve(10*unit, unit, false))
+		_, err = d.WriteAt(make([]byte, unit), 4*unit)
+		do("write into the hole", 6, err)
+		do("reserve beyond the end", 7, d.Reserve(11*unit, unit, true))
+		do("punch beyond the end", 6, d.Zero(11*unit, unit))
+		do("grow", 6, d.Truncate(20*unit))
+		do("reserve in what grew", 7, d.Reserve(15*unit, unit, false))
+		do("cut", 5, d.Truncate(6*unit))
+		do("empty it", 0, d.Truncate(0))
+		if err := d.Drop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // checkSeek walks data and holes: a hole must read as zeros, and the walk must end.
 func checkSeek(t *rapid.T, d *Draft, model []byte) {
 	for pos := int64(0); pos < int64(len(model)); {

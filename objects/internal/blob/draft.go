@@ -31,7 +31,8 @@ type Draft struct {
 	store *Store
 	size  int64
 	dirty bool
-	alloc int64 // bytes reserved by fallocate beyond what is written, for st_blocks
+	alloc int64  // up to where fallocate reserved, for st_blocks
+	holes ranges // what below alloc is neither reserved nor written
 
 	mem []byte // the content, while file is nil; may be shorter than size: zeros follow
 
@@ -129,7 +130,7 @@ func (d *Draft) blocks() int64 {
 			n += (d.baseLen + 511) / 512
 		}
 	}
-	return max(n, (d.alloc+511)/512)
+	return max(n, (d.alloc-d.holes.bytes()+511)/512)
 }
 
 // ReadAt reads as io.ReaderAt does.
@@ -253,6 +254,7 @@ func (d *Draft) writeLocked(p []byte, off int64) (int, error) {
 		}
 		d.written.add(off, end)
 	}
+	d.holes.remove(off, end)
 	d.size = max(d.size, end)
 	d.dirty = true
 	d.syncGen++
@@ -268,6 +270,10 @@ func (d *Draft) Truncate(size int64) error {
 	defer d.mu.Unlock()
 	if _, _, err := d.observe(); err != nil {
 		return err
+	}
+	if size <= d.size {
+		d.alloc = min(d.alloc, size)
+		d.holes.cut(size)
 	}
 	if size == d.size {
 		return nil
@@ -292,7 +298,6 @@ func (d *Draft) Truncate(size int64) error {
 	}
 	d.size = size
 	d.dirty = true
-	d.alloc = 0
 	d.syncGen++
 	return nil
 }
@@ -304,6 +309,7 @@ func (d *Draft) Zero(off, n int64) error {
 	if _, _, err := d.observe(); err != nil {
 		return err
 	}
+	d.holes.add(off, min(off+n, d.alloc))
 	end := min(off+n, d.size)
 	if off >= end {
 		return nil
@@ -323,25 +329,6 @@ func (d *Draft) Zero(off, n int64) error {
 	}
 	d.dirty = true
 	d.syncGen++
-	return nil
-}
-
-// Reserve is fallocate: room for [off, off+n) that a later write will not fail for.
-// The bytes are not taken from the disk below, since versions and compression make
-// that promise empty; the size grows unless keep is set.
-func (d *Draft) Reserve(off, n int64, keep bool) error {
-	d.mu.Lock()
-	d.alloc = max(d.alloc, off+n)
-	alloc, size := d.alloc, d.current()
-	d.mu.Unlock()
-	if !keep && off+n > size {
-		if err := d.Truncate(off + n); err != nil {
-			return err
-		}
-		d.mu.Lock()
-		d.alloc = alloc
-		d.mu.Unlock()
-	}
 	return nil
 }
 

@@ -31,6 +31,31 @@ func (r *ranges) add(start, end int64) {
 	*r = l
 }
 
+// remove takes [start,end) out of the list.
+func (r *ranges) remove(start, end int64) {
+	if start >= end {
+		return
+	}
+	var rest ranges
+	for _, x := range *r {
+		if x.Start < start {
+			rest = append(rest, Range{x.Start, min(x.End, start)})
+		}
+		if x.End > end {
+			rest = append(rest, Range{max(x.Start, end), x.End})
+		}
+	}
+	*r = rest
+}
+
+// bytes is how many the stretches hold together.
+func (r ranges) bytes() (n int64) {
+	for _, x := range r {
+		n += x.End - x.Start
+	}
+	return n
+}
+
 // cut takes everything from end on out of the list.
 func (r *ranges) cut(end int64) {
 	l := *r
