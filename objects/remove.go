@@ -1,5 +1,7 @@
 package objects
 
+import "strings"
+
 // Unlink removes a name of anything but a directory.
 func (s *Store) Unlink(c Cred, parent Ino, name string) error {
 	s.mu.Lock()
@@ -57,18 +59,50 @@ func (s *Store) unbind(c Cred, p, n *node, name string) {
 	s.changed(p.ino, name)
 }
 
-// dropLink forgets one of several names, and picks another oldest one.
+// dropLink forgets one of several names, and picks another one to be called by.
 func (s *Store) dropLink(n *node, dir Ino, name string) {
 	s.open.puts[string(linkKey(n.ino, dir, name))] = nil
 	if n.parent != dir || n.name != name {
 		return
 	}
-	for _, l := range s.links(n) {
-		if l.dir != dir || l.name != name {
-			n.parent, n.name = l.dir, l.name
-			return
+	if l, ok := s.otherLink(n, dir, name); ok {
+		n.parent, n.name = l.dir, l.name
+	}
+}
+
+// otherLink finds one name of a file that has several, the next after the one that has
+// just been removed if there is one: whoever removes all of them mostly goes forward, and
+// would remove the first that is left next, and look past all that are gone each time.
+func (s *Store) otherLink(n *node, dir Ino, name string) (link, bool) {
+	prefix, gone := linkPrefix(n.ino), linkKey(n.ino, dir, name)
+	removed := func(key []byte) bool {
+		for _, ov := range []*overlay{s.open, s.committing} {
+			if ov != nil {
+				if v, ok := ov.puts[string(key)]; ok {
+					return v == nil
+				}
+			}
+		}
+		return false
+	}
+	for _, from := range [][]byte{gone, nil} {
+		for k := range s.view.ScanKeys(prefix, from, false) {
+			if !removed(k) {
+				return linkOf(k, prefix)
+			}
 		}
 	}
+	for _, ov := range []*overlay{s.open, s.committing} {
+		if ov == nil {
+			continue
+		}
+		for k := range ov.puts {
+			if strings.HasPrefix(k, string(prefix)) && !removed([]byte(k)) {
+				return linkOf([]byte(k), prefix)
+			}
+		}
+	}
+	return link{}, false
 }
 
 // retire ends an object's life in the tree; its versions stay (OM §3).

@@ -326,12 +326,19 @@ func (s *Store) links(n *node) []link {
 	}
 	var list []link
 	for _, k := range keys {
-		rest := []byte(k[len(prefix):])
-		if len(rest) > 8 {
-			list = append(list, link{Ino(beUint64(rest)), string(rest[8:])})
+		if l, ok := linkOf([]byte(k), prefix); ok {
+			list = append(list, l)
 		}
 	}
 	return list
+}
+
+func linkOf(key, prefix []byte) (link, bool) {
+	rest := key[len(prefix):]
+	if len(rest) <= 8 {
+		return link{}, false
+	}
+	return link{Ino(beUint64(rest)), string(rest[8:])}, true
 }
 
 func beUint64(b []byte) uint64 {
