@@ -57,19 +57,56 @@ func (g *grave) encode() []byte {
 		e.bytes(1, g.inode.encode())
 	}
 	for _, n := range g.names {
-		x := encoder{}
-		x.uint(1, uint64(n.dir))
-		x.id(2, n.dirObj)
-		x.str(3, n.name)
-		x.time(4, n.at)
-		x.str(6, n.by)
-		x.uint(7, uint64(n.uid))
-		e.bytes(2, x.b)
+		e.bytes(2, n.encode())
 	}
 	if g.can {
 		e.uint(3, 1)
 	}
 	return e.b
+}
+
+func (n graveName) encode() []byte {
+	x := encoder{}
+	x.uint(1, uint64(n.dir))
+	x.id(2, n.dirObj)
+	x.str(3, n.name)
+	x.time(4, n.at)
+	x.str(6, n.by)
+	x.uint(7, uint64(n.uid))
+	return x.b
+}
+
+// moreNames gives the record of a grave that has names alone one more, as adding it to the
+// decoded one would: the names of a file that has ten thousand go one by one. own says that
+// the record may be written on. It is false for any other record.
+func moreNames(b []byte, own bool, n graveName) ([]byte, bool) {
+	names, first := 0, 0
+	for rest := b; len(rest) > 0; names++ {
+		field, typ, tag := protowire.ConsumeTag(rest)
+		if tag < 0 || field != 2 || typ != protowire.BytesType {
+			return nil, false
+		}
+		size := protowire.ConsumeFieldValue(field, typ, rest[tag:])
+		if size < 0 {
+			return nil, false
+		}
+		if names == 0 {
+			first = tag + size
+		}
+		rest = rest[tag+size:]
+	}
+	if names == 0 {
+		return nil, false
+	}
+	if !own {
+		b = append(make([]byte, 0, 2*len(b)), b...)
+	}
+	if names >= maxGraveNames {
+		b = b[first:]
+	}
+	e := encoder{b}
+	e.bytes(2, n.encode())
+	return e.b, true
 }
 
 func decodeGrave(b []byte) (*grave, error) {
@@ -144,17 +181,30 @@ func (s *Store) graveOf(obj ID) (*grave, error) {
 // bury notes that a name was taken away; dead says that it was the last one, and can
 // that it was moved into a trash can. s.mu is held.
 func (s *Store) bury(c Cred, n *node, dir Ino, name string, dead, can bool) {
+	gone := graveName{dir: dir, name: name, at: s.o.Now(), by: c.Subject, uid: c.UID}
+	if p, err := s.node(dir); err == nil {
+		gone.dirObj = p.object
+	}
+	if !dead && !can {
+		key := trashKey(n.object)
+		b, own := s.open.puts[string(key)]
+		if !own {
+			b, _ = s.get(key) // what cannot be read is told of below
+		}
+		if b, ok := moreNames(b, own, gone); ok {
+			s.open.puts[string(graveIndexKey(dir, n.object))] = graveIndex(gone, n.uid)
+			s.open.puts[string(key)] = b
+			s.trashSeq++
+			return
+		}
+	}
 	g, err := s.graveOf(n.object)
 	if err != nil {
 		s.o.Logger.Error("a trash record cannot be read", "object", n.object, "error", err)
 		g = &grave{}
 	}
 	if !g.can || can { // what leaves a can for good was removed where it lay before
-		var dirObj ID
-		if p, err := s.node(dir); err == nil {
-			dirObj = p.object
-		}
-		g.names = append(g.names, graveName{dir, dirObj, name, s.o.Now(), c.Subject, c.UID})
+		g.names = append(g.names, gone)
 		if len(g.names) > maxGraveNames {
 			g.names = g.names[1:]
 		}
