@@ -331,9 +331,6 @@ func (t *tree) Rename(cancel <-chan struct{}, in *fuse.RenameIn, old, name strin
 	if err := t.bind(c, in.Newdir, name, OpRename); err != nil {
 		return status(err)
 	}
-	if in.Flags&unix.RENAME_WHITEOUT != 0 {
-		return fuse.EINVAL
-	}
 	if err := t.store.Rename(c.cred(), objects.Ino(in.NodeId), old, objects.Ino(in.Newdir), name, in.Flags); err != nil {
 		return status(err)
 	}

@@ -371,6 +371,16 @@ var sequences = []struct{ name, ends, calls string }{
 		rename b nothing flags=EXCHANGE
 		rename b e flags=EXCHANGE|NOREPLACE
 		rename b e flags=WHITEOUT|EXCHANGE
+		open white fd=2 flags=CREAT|WRONLY mode=644
+		close fd=2
+		link white white2
+		rename white white2 flags=WHITEOUT
+		rename white white3 flags=WHITEOUT
+		rename white3 white2 flags=WHITEOUT|NOREPLACE
+		rename white3 white2 flags=WHITEOUT
+		rename white white4 flags=WHITEOUT|NOREPLACE
+		alice rename white2 white5 flags=WHITEOUT
+		tree
 		symlink l b3
 		rename l l2
 		readlink l2

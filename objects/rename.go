@@ -17,7 +17,20 @@ func (s *Store) Rename(c Cred, op Ino, oname string, np Ino, nname string, flags
 	if err := s.whole(op, oname, np, nname); err != nil {
 		return err
 	}
-	return s.rename(c, op, oname, np, nname, flags)
+	white := flags&RenameWhiteout != 0
+	if white && flags&RenameExchange != 0 {
+		return ErrInvalid
+	}
+	if err := s.rename(c, op, oname, np, nname, flags&^RenameWhiteout); err != nil || !white {
+		return err
+	}
+	if _, there, err := s.dent(op, oname); there || err != nil {
+		return err // two names of one file: nothing has happened
+	}
+	// What overlays take for a name that is not there: the device 0/0, whatever the mask.
+	c.Umask = 0
+	_, err := s.mknod(c, op, oname, unix.S_IFCHR, 0)
+	return err
 }
 
 // whole waits until what is to take another file's name is all there: a power cut after

@@ -11,6 +11,7 @@ import (
 // Rename flags, as of renameat2(2).
 const (
 	RenameNoReplace = unix.RENAME_NOREPLACE
+	RenameWhiteout  = unix.RENAME_WHITEOUT
 	RenameExchange  = unix.RENAME_EXCHANGE
 )
 
@@ -268,18 +269,26 @@ func (s *Store) bind(p, n *node, name string) {
 func (s *Store) Mknod(c Cred, parent Ino, name string, mode, rdev uint32) (Attr, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p, err := s.placeNew(parent, name)
+	n, err := s.mknod(c, parent, name, mode, rdev)
 	if err != nil {
 		return Attr{}, err
 	}
+	return s.attrOf(n), nil
+}
+
+func (s *Store) mknod(c Cred, parent Ino, name string, mode, rdev uint32) (*node, error) {
+	p, err := s.placeNew(parent, name)
+	if err != nil {
+		return nil, err
+	}
 	if isDir(mode) || mode&unix.S_IFMT == unix.S_IFLNK {
-		return Attr{}, ErrInvalid
+		return nil, ErrInvalid
 	}
 	n := s.newNode(c, p, name, mode, rdev)
 	s.bind(p, n, name)
 	n.lastCred = s.credOf(c)
 	s.installEmpty(n)
-	return s.attrOf(n), nil
+	return n, nil
 }
 
 // Mkdir makes a directory.
