@@ -25,6 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	checkNotes = true
 	if dir := os.Getenv("AIOS_TEST_CRASH"); dir != "" {
 		if os.Getenv("AIOS_TEST_STEP") == "replay" {
 			fmt.Fprintln(os.Stderr, replaying(dir))

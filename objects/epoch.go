@@ -162,10 +162,19 @@ func (s *Store) encode(ov *overlay) (*kv.Batch, error) {
 	for part := range slices.Chunk(nodes, encodeStep) {
 		s.mu.Lock()
 		for _, n := range part {
+			drafted := n.drafted
 			b, ok := ov.before[n]
 			if !ok {
 				b = n.encode()
+			} else if rec, err := decodeInode(b); err == nil {
+				drafted = rec.drafted
 			}
+			if drafted {
+				batch.Set(draftKey(n.ino), []byte{})
+			} else if n.noted {
+				batch.Delete(draftKey(n.ino))
+			}
+			n.noted = drafted
 			if n.dirty == ov {
 				n.dirty = nil
 			}

@@ -150,6 +150,9 @@ func (s *Store) reap(n *node) {
 	if n.kept || s.committing != nil && s.committing.inodes[n.ino] != nil {
 		s.open.puts[string(inoKey(n.ino))] = nil
 	}
+	if n.noted {
+		s.open.puts[string(draftKey(n.ino))] = nil
+	}
 	s.unorphan(n)
 	delete(s.open.inodes, n.ino)
 	if isDir(n.mode) {

@@ -31,7 +31,7 @@ func (s *Store) node(ino Ino) (*node, error) {
 	if at, ok := s.reads.get(ino, rec.ctime); ok {
 		rec.atime = at
 	}
-	n := &node{inode: *rec, kept: true, counted: countOf(rec)}
+	n := &node{inode: *rec, kept: true, noted: rec.drafted, counted: countOf(rec)}
 	if n.counted.live {
 		n.scope = n.counted.scope.Value() // one copy of its names for all
 	}
@@ -219,6 +219,9 @@ func (s *Store) editObject(id ID) (*object, error) {
 func (s *Store) putVersion(v *version) {
 	s.open.puts[string(verKey(v.object, v.id))] = v.encode()
 	s.open.puts[string(verIndexKey(v.id))] = append([]byte{}, v.object.u[:]...)
+	if v.staging != "" {
+		s.open.puts[string(stagedKey(v.id))] = []byte{}
+	}
 }
 
 func (s *Store) version(obj, ver ID) (*version, error) {

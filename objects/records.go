@@ -35,6 +35,12 @@ func linkKey(ino, dir Ino, name string) []byte {
 	return append(binary.BigEndian.AppendUint64(linkPrefix(ino), uint64(dir)), name...)
 }
 
+// draftKey and stagedKey note what the next start must look at if this run is not ended in
+// order: an inode whose record has a draft, and a version that waits for its hash. That one
+// is noted which needs nothing any more does no harm.
+func draftKey(ino Ino) []byte { return binary.BigEndian.AppendUint64([]byte("ni"), uint64(ino)) }
+func stagedKey(ver ID) []byte { return append([]byte("nv"), ver.u[:]...) }
+
 func txnKey(id ID) []byte       { return append([]byte{'t'}, id.u[:]...) }
 func orphanKey(ino Ino) []byte  { return binary.BigEndian.AppendUint64([]byte{'u'}, uint64(ino)) }
 func trashKey(obj ID) []byte    { return append([]byte{'r'}, obj.u[:]...) }

@@ -15,10 +15,7 @@ import (
 // go, drafts that an epoch or an fsync saved become versions, versions that were not
 // sealed are queued again, and staging files that nothing names are removed.
 func (s *Store) recoverDrafts(ctx context.Context) error {
-	named := map[string]bool{}
 	var orphans []Ino
-	var drafted []*inode
-	var staged []*version
 	for k := range s.view.ScanKeys([]byte{'u'}, nil, false) {
 		orphans = append(orphans, Ino(binary.BigEndian.Uint64(k[1:])))
 	}
@@ -26,36 +23,11 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	unclean := s.uncleanDrafts()
-	lost := unclean && s.powerLost()
-	var dropped []Ino
-	if len(names) > 0 || unclean {
-		for _, v := range s.view.Scan([]byte{'i'}, nil) {
-			n, err := decodeInode(v)
-			if err != nil {
-				return err
-			}
-			if n.drafted && n.nlink > 0 {
-				if lost && n.large().staging != "" && !n.toSynced() {
-					dropped = append(dropped, n.ino)
-					continue
-				}
-				drafted = append(drafted, n)
-				if id := n.large().staging; id != "" {
-					named[id] = true
-				}
-			}
-		}
-		for _, b := range s.view.Scan([]byte{'v'}, nil) {
-			v, err := decodeVersion(b)
-			if err != nil {
-				return err
-			}
-			if v.staging != "" {
-				named[v.staging] = true
-				staged = append(staged, v)
-			}
-		}
+	mark := s.openMark()
+	lost := mark != 0 && s.powerLost()
+	left, err := s.leftBy(mark, names, lost)
+	if err != nil {
+		return err
 	}
 	s.mu.Lock()
 	for _, ino := range orphans {
@@ -65,23 +37,29 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 		}
 		s.open.puts[string(orphanKey(ino))] = nil
 	}
-	for _, ino := range dropped {
+	for _, ino := range left.dropped {
 		if err := s.unwrite(ino); err != nil {
 			s.mu.Unlock()
 			return err
 		}
 	}
 	s.mu.Unlock()
-	for _, rec := range drafted {
+	for _, rec := range left.drafted {
 		if err := s.recoverDraft(ctx, rec); err != nil {
 			return err
 		}
 		s.at("recover: a draft")
 	}
 	s.mu.Lock()
-	s.open.puts["m-open"] = []byte{1}
-	if unclean {
-		s.open.emit = append(s.open.emit, s.replayed(len(drafted), len(staged), len(orphans)))
+	s.open.puts["m-open"] = []byte{openNoted}
+	for _, v := range left.staged {
+		s.open.puts[string(stagedKey(v.id))] = []byte{} // an older program has not noted it
+	}
+	for _, k := range left.stale {
+		s.open.puts[string(k)] = nil
+	}
+	if mark != 0 {
+		s.open.emit = append(s.open.emit, s.replayed(len(left.drafted), len(left.staged), len(orphans)))
 	}
 	s.mu.Unlock()
 	s.at("recover: before the commit")
@@ -93,15 +71,8 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 		return err
 	}
 	s.at("recover: before staging files go")
-	s.seal.add(staged...)
-	for _, name := range names {
-		if !named[name] {
-			if err := s.blobs.RemoveStaging(name); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	s.seal.add(left.staged...)
+	return s.sweepStaging(names, left.named, mark == openNoted)
 }
 
 // replayed tells of a store that nobody closed: what its log held is in force again, up to
@@ -111,12 +82,6 @@ func (s *Store) replayed(drafts, versions, orphans int) evidence.Draft {
 	return evidence.Draft{ID: s.evidenceID(), Type: record.RecoveryEvent, Emitter: string(record.EmitterRecovery), Subject: self, Scope: "_system",
 		Payload: map[string]any{"event_kind": "STORE_REPLAYED", "operator_subject": self, "detail": "the store was not closed; its log was replayed",
 			"epoch": s.db.LastSealed().Time().Format(time.RFC3339Nano), "drafts_made_versions": drafts, "versions_to_hash": versions, "files_without_name": orphans}}
-}
-
-// uncleanDrafts says whether an earlier run may have left drafts in the records.
-func (s *Store) uncleanDrafts() bool {
-	_, err := s.view.Get([]byte("m-open"))
-	return err == nil
 }
 
 // recoverDraft makes a version of what an epoch or fsync saved of an open file.

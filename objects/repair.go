@@ -133,6 +133,7 @@ func (s *Store) mendInode(ino Ino) repair {
 			return "", nil
 		}
 		s.open.puts[string(key)] = b
+		s.open.puts[string(draftKey(ino))] = []byte{} // whether it has one or not
 		return fmt.Sprintf("inode %d is as its last readable record says", ino), nil
 	}
 }

@@ -236,6 +236,7 @@ func (s *Store) sealVersion(ctx context.Context, v *version) error {
 		rec.state = VerifiedState
 	}
 	s.putVersion(rec)
+	s.open.puts[string(stagedKey(rec.id))] = nil
 	s.open.packed = true // the directory entry of the hot file must be synced
 	if !kept && s.lends.keeps(f, v.staging) {
 		s.o.Logger.Debug("the kernel has another file with the same bytes", "version", v.id)

@@ -65,6 +65,7 @@ type node struct {
 	kept    bool          // an epoch that was closed may hold its record
 	lazy    bool          // its time of reading is newer than its record, and not durable
 	orphan  bool          // an epoch may hold that it lives without a name
+	noted   bool          // the last epoch that has its record notes that it has a draft
 	// orphanOld says that one before the open one may, although that has a note, too.
 	orphanOld bool
 	path      string // of a directory, good while moves is Store.moves
