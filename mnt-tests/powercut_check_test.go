@@ -26,11 +26,13 @@ func (w *powerWork) check(t *testing.T) {
 }
 
 // checkBatches wants every acknowledged batch whole; of the one that was being made, the
-// files that are there are the first ones, and whole but for the last.
+// files that are there are the first ones, and whole but for the last. The closes of large
+// files come to the daemon late: several of them may be open still as far as it knows, and
+// lose all bytes, as they do on ext4.
 func (w *powerWork) checkBatches(t *testing.T) {
 	t.Helper()
 	for i := 0; i <= w.batches; i++ {
-		gap := ""
+		gap, late := "", false
 		for k, size := range powerSizes {
 			path := filepath.Join(w.dir, fmt.Sprint("b", i), fmt.Sprint(k))
 			want := w.text("batch", i*100+k, size)
@@ -43,12 +45,12 @@ func (w *powerWork) checkBatches(t *testing.T) {
 				gap = path + " is missing"
 			case err != nil:
 				t.Errorf("%s: %v", path, err)
-			case gap != "":
+			case gap != "" && !(late && size > 64<<10 && len(got) == 0):
 				t.Errorf("%s is there, but %s", path, gap)
 			case !whole && len(got) > 0:
 				t.Errorf("%s: %d bytes of %d, %s: no moment had that", path, len(got), size, firstDifference(got, want))
 			case !whole:
-				gap = path + " is empty"
+				gap, late = path+" is empty", size > 64<<10
 			}
 		}
 	}

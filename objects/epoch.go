@@ -272,7 +272,7 @@ func (s *Store) put(ctx context.Context, ov *overlay, batch *kv.Batch, wait bool
 		}
 	}
 	for _, h := range ov.cold {
-		if err := s.blobs.EvictHot(h); err != nil {
+		if err := s.lends.evict(s.blobs, h); err != nil {
 			s.o.Logger.Warn("a hot file stays behind", "error", err)
 		}
 	}

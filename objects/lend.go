@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -159,6 +160,25 @@ func (s *Store) lendFirst(ctx context.Context, h *Handle, fresh bool) (bool, err
 			return own, err
 		}
 	}
+}
+
+// evict removes the hot file of a hash, unless the kernel has it: a version in use has the
+// same bytes then, and a writer may want the file by its name. It goes with the next
+// collection, or when that version is packed.
+func (l *lends) evict(blobs *blob.Store, h blob.Hash) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	st, err := os.Stat(blobs.HotPath(h))
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+		return err
+	}
+	if l.pinned[st.Sys().(*syscall.Stat_t).Ino] != nil {
+		return nil
+	}
+	return blobs.EvictHot(h)
 }
 
 // ownFile tells whether the host file that was pinned is the one that the version is found

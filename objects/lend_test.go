@@ -272,6 +272,69 @@ func TestFirstSyncSurvivesACrash(t *testing.T) {
 	}
 }
 
+// The superseded version of another file has the same bytes as the one that a reader has
+// open, and is packed meanwhile: the reader's host file stays, and who comes to read and
+// write it is let in.
+func TestLentWhileItsTwinIsPacked(t *testing.T) {
+	ctx := context.Background()
+	s, err := Open(ctx, Options{Dir: t.TempDir(), EpochInterval: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	same := noise(300<<10, 1)
+	old := put(t, s, RootIno, "one", string(same)).Version
+	a := put(t, s, RootIno, "two", string(same))
+	if err := s.SyncAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	quiet(t, s, "one", "two")
+	reader, err := s.OpenFile(alice, a.Ino, unix.O_RDONLY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := lend(t, reader, false)
+	put(t, s, RootIno, "one", "another")
+	eventually(t, "the version before is packed", func() bool {
+		if err := s.SyncAll(ctx); err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		v, err := s.findVersion(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return !v.hot
+	})
+	if err := s.SyncAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := s.OpenFile(alice, a.Ino, unix.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poke(t, lend(t, writer, false), []byte("changed"))
+	b := make([]byte, 10)
+	if _, err := seen.ReadAt(b, 0); err != nil || string(b[:7]) != "changed" {
+		t.Errorf("the reader sees %q, %v", b, err)
+	}
+	if err := errors.Join(writer.Close(ctx), reader.Close(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []ID{old, a.Version} {
+		r, err := s.OpenVersion(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(same))
+		if _, err := r.ReadAt(got, 0); err != nil || !bytes.Equal(got, same) {
+			t.Errorf("version %s is not what it was: %v", v, err)
+		}
+		r.Close()
+	}
+}
+
 // A reader has a file open that turns out to have the bytes of another one, whose host file
 // it shares from then on. Who comes to read and write it is let in, and the reader sees
 // what he writes.
