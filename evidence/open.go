@@ -1,6 +1,7 @@
 package evidence
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -41,16 +42,33 @@ var ErrKey = errors.New("log belongs to another key")
 // finding is recorded in a findings segment (spec/evidence.md §9). The error
 // is for a directory that cannot be opened at all.
 func Open(ctx context.Context, o Options) (*Log, error) {
-	l, err := newLog(o)
-	if err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
+	for try := 1; ; try++ {
+		l, err := newLog(o)
+		if err != nil {
+			return nil, fmt.Errorf("open log: %w", err)
+		}
+		before, _ := os.ReadFile(filepath.Join(o.Dir, logDir, "checkpoint")) // open tells what is wrong with it
+		if err := l.open(ctx); err != nil {
+			l.release()
+			return nil, fmt.Errorf("open log %s: %w", o.Dir, err)
+		}
+		if !o.ReadOnly || l.broken == nil || try == openTries {
+			return l, nil
+		}
+		// A running writer removes what an earlier checkpoint names after a while: a slow
+		// reader may miss it. What is wrong with a log that stands still is wrong.
+		after, err := os.ReadFile(filepath.Join(o.Dir, logDir, "checkpoint"))
+		if err != nil || bytes.Equal(before, after) {
+			return l, nil
+		}
+		if err := l.Close(); err != nil {
+			return nil, fmt.Errorf("open log %s: %w", o.Dir, err)
+		}
 	}
-	if err := l.open(ctx); err != nil {
-		l.release()
-		return nil, fmt.Errorf("open log %s: %w", o.Dir, err)
-	}
-	return l, nil
 }
+
+// openTries is how often a log that a writer goes on with is opened to be read.
+const openTries = 5
 
 func newLog(o Options) (*Log, error) {
 	if o.Dir == "" {
