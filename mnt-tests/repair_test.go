@@ -2,17 +2,19 @@ package mnttests
 
 import (
 	"bytes"
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
 // A byte of a file rots on the disk below. fsck names the version and changes nothing;
-// with --repair nobody is given the damaged bytes any more, the version before is brought
-// back at the shell, and what was done is on record.
+// with --repair nobody is given the damaged bytes any more, the file shows the version
+// before, which can be brought back at the shell, too, and what was done is on record.
 func TestRepairAtTheShell(t *testing.T) {
 	p := newPlace(t)
 	daemon := mounted(t, p.bin, p.state, p.dir)
@@ -41,8 +43,8 @@ func TestRepairAtTheShell(t *testing.T) {
 		t.Errorf("fsck afterwards: %d %s%s", code, out, errs)
 	}
 	daemon = mounted(t, p.bin, p.state, p.dir)
-	if b, err := os.ReadFile(name); err == nil {
-		t.Errorf("the damaged file is given: %d bytes, as written: %v", len(b), bytes.Equal(b, second))
+	if b, err := os.ReadFile(name); err != nil || !bytes.Equal(b, first) {
+		t.Errorf("the version before is not shown: %d bytes, %v", len(b), err)
 	}
 	if b, err := os.ReadFile(small); err != nil || string(b) != "whole" {
 		t.Errorf("another file: %q, %v", b, err)
@@ -50,6 +52,9 @@ func TestRepairAtTheShell(t *testing.T) {
 	vs, err := os.ReadDir(filepath.Join(p.dir, "groups/local/shared/.versions/big.bin"))
 	if err != nil || len(vs) != 2 {
 		t.Fatalf("versions: %v, %v", vs, err)
+	}
+	if b, err := os.ReadFile(filepath.Join(p.dir, "groups/local/shared/.versions/big.bin", vs[1].Name())); !errors.Is(err, syscall.EACCES) {
+		t.Errorf("the damaged version is given: %d bytes, %v", len(b), err)
 	}
 	_, id, _ := strings.Cut(strings.TrimSuffix(vs[0].Name(), ".bin"), "_")
 	if code, out, errs := run(t, p.bin, "--mount", p.dir, "restore-version", name+"@"+id); code != 0 {
