@@ -114,7 +114,9 @@ func (s *Store) fence(found map[ID]ID, by Cred, reason string) {
 		}
 	}
 	s.fences.Add(1)
-	s.o.Logger.Error("versions are in quarantine", "versions", len(fenced), "first", fenced[0].id, "reason", reason)
+	if reason == chunkIntegrityFailure { // a person's words are for the evidence alone
+		s.o.Logger.Error("versions are in quarantine: their bytes are damaged", "versions", len(fenced), "first", fenced[0].id)
+	}
 	s.quarantineEvent(by, map[string]any{"version_id": fenced[0].id.String(), "event": "entered", "reason": reason, "versions": list, "versions_total": len(fenced)})
 }
 

@@ -20,7 +20,7 @@ type pathVersion struct {
 	Size int64     `json:"size"`
 	Hash string    `json:"content_hash,omitempty"`
 	File string    `json:"file"`
-	Bad  bool      `json:"quarantined,omitempty"` // its bytes are damaged, and nobody is given them
+	Bad  bool      `json:"quarantined,omitempty"` // its bytes are damaged or a person has said so, and nobody is given them
 }
 
 // versionsOf lists the versions of a path, oldest first, by reading .versions.
@@ -79,7 +79,7 @@ func historyCommand() *cobra.Command {
 				mark := ""
 				switch {
 				case v.Bad:
-					mark = "in quarantine: damaged"
+					mark = "in quarantine"
 				case v.ID == current:
 					mark = "current"
 				}
@@ -110,7 +110,7 @@ func pickVersion(arg string) (string, error) {
 	}
 	v, err := pickOf(list, path, want)
 	if err == nil && v.Bad {
-		err = fail(exitFailed, "version %s of %s is in quarantine: its bytes are damaged; `aios history %s` shows the others", v.ID, path, path)
+		err = fail(exitFailed, "version %s of %s is in quarantine: nobody is given its bytes; `aios history %s` shows the others", v.ID, path, path)
 	}
 	return v.File, err
 }
