@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -186,7 +187,12 @@ func (w *powerWork) text(what string, stamp, size int) []byte {
 
 var powerSizes = []int{0, 10, 1000, 4096, 5000, 70_000, 300_000}
 
+// put writes a file and closes it, for the kernel too: a program that is started meanwhile
+// has a copy of every descriptor until its execve(2), and only the last copy's end is a
+// close that a filesystem hears of.
 func (w *powerWork) put(path string, b []byte) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := os.Create(path)
 	if err != nil {
 		return err
