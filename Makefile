@@ -7,7 +7,7 @@ PREFIX  ?= /usr/local
 # Where PEERS.SH of the benchmark set stands; without it `make bench` runs the Go benchmarks alone.
 PEERS   ?= ../shared/bench/peers.sh
 
-.PHONY: help build demo test test-long race bench scale lint run install clean checklist need need-test need-long need-kde posix
+.PHONY: help build demo test test-long race bench scale pgo lint run install clean checklist need need-test need-long need-kde posix
 
 help:
 	@echo "make demo       build, mount, run a goal, deny one, roll one back, verify the log, clean up"
@@ -16,6 +16,7 @@ help:
 	@echo "make race       the short tests under the race detector"
 	@echo "make bench      benchmarks, and the mount beside go-fuse's loopback"
 	@echo "make scale      how cost grows: big stores, a crowded directory, many versions, a real history"
+	@echo "make pgo        cmd/aios/default.pgo anew, the profile that the compiler goes by"
 	@echo "make posix      pjdfstest on a mount: PJDFSTEST=<its built checkout>"
 	@echo "make checklist  what the last test run proves of the reference"
 	@echo "make lint       vet, staticcheck, gofmt"
@@ -73,6 +74,9 @@ SCALE ?= -sizes 1000,100000 -crowd 100000 -versions 1000 -history .
 scale: need build
 	@mkdir -p $(OUT)
 	@$(GO) run ./mnt-tests/scale $(SCALE) bin/aios | tee $(OUT)/scale.tsv
+
+pgo: need build
+	@sh mnt-tests/pgo.sh bin/aios $(PEERS)
 
 checklist:
 	@$(GO) run ./mnt-tests/checklist -report $(OUT)/test.jsonl

@@ -92,9 +92,10 @@ func build(dir string) (string, error) {
 		return "", err
 	}
 	bin := filepath.Join(dir, "aios")
-	args, cgo := []string{"build", "-buildvcs=false", "-o", bin, "../cmd/aios"}, "CGO_ENABLED=0"
+	// As make build does it, so that what that has compiled serves here, too.
+	args, cgo := []string{"build", "-trimpath", "-buildvcs=false", "-o", bin, "../cmd/aios"}, "CGO_ENABLED=0"
 	if os.Getenv("AIOS_RACE") != "" {
-		args, cgo = []string{"build", "-buildvcs=false", "-race", "-o", bin, "../cmd/aios"}, "CGO_ENABLED=1"
+		args, cgo = []string{"build", "-buildvcs=false", "-pgo=off", "-race", "-o", bin, "../cmd/aios"}, "CGO_ENABLED=1"
 	}
 	cmd := exec.Command("go", args...)
 	cmd.Env = append(os.Environ(), cgo)
