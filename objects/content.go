@@ -111,7 +111,7 @@ func (s *Store) openVersion(v *version) (content, error) {
 // s.mu is free.
 func (s *Store) current(n *node) (content, error) {
 	s.mu.Lock()
-	obj, ver, kept, of := n.object, n.inode.version, n.content, n.contentOf
+	obj, ver, kept, of, fenced := n.object, n.inode.version, n.content, n.contentOf, n.fenced
 	if kept != nil && of == ver {
 		s.mu.Unlock()
 		return kept, nil
@@ -135,8 +135,13 @@ func (s *Store) current(n *node) (content, error) {
 		}
 	}
 	s.mu.Lock()
+	if n.fenced != fenced { // meanwhile
+		s.mu.Unlock()
+		return nil, errors.Join(fmt.Errorf("version %s is %w", ver, ErrQuarantined), c.Close())
+	}
 	old := n.content
 	n.content, n.contentOf = c, ver
+	n.sound = ver
 	s.mu.Unlock()
 	if old != nil {
 		return c, old.Close()

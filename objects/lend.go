@@ -129,6 +129,7 @@ func (s *Store) lendFirst(ctx context.Context, h *Handle, fresh bool) (bool, err
 	n := h.n
 	s.mu.Lock()
 	writers := n.writers
+	small := n.draft == nil && n.size <= blob.MemoryLimit && n.sound == n.inode.version
 	s.mu.Unlock()
 	switch {
 	case h.write && (h.read || fresh || n.draft != nil || s.blobs.Shares()):
@@ -143,6 +144,8 @@ func (s *Store) lendFirst(ctx context.Context, h *Handle, fresh bool) (bool, err
 		return true, s.pinDraft(n)
 	case writers > 0:
 		return false, nil // its first write makes a draft elsewhere
+	case small:
+		return false, nil // nothing is lent of it, and it is not in quarantine
 	}
 	for {
 		c, err := s.current(n)

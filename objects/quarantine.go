@@ -179,7 +179,7 @@ func (s *Store) retreat(v *version, now time.Time) ID {
 		return ID{}
 	}
 	n.fenced++
-	n.contentOf = ID{}
+	n.contentOf, n.sound = ID{}, ID{}
 	s.open.change.Inos = append(s.open.change.Inos, n.ino)
 	if to.IsZero() || n.draft != nil {
 		return ID{}

@@ -81,6 +81,7 @@ type node struct {
 	counted    counted
 	content    content
 	contentOf  ID
+	sound      ID     // the version that was opened last: it is not in quarantine
 	versioned  int64  // when the last version was made, as buriedAt
 	lastCred   *Cred  // of the last write, for the version's author; see credOf
 	pin        *pin   // the host file that the kernel has

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -254,7 +256,17 @@ func (d *DB) memFiles() ([]string, error) { return filepath.Glob(filepath.Join(d
 // badgerLog passes Badger's warnings and errors on and keeps its chatter for debugging.
 type badgerLog struct{ l *slog.Logger }
 
-func (b badgerLog) Errorf(f string, a ...any)   { b.l.Error("badger: " + fmt.Sprintf(f, a...)) }
-func (b badgerLog) Warningf(f string, a ...any) { b.l.Warn("badger: " + fmt.Sprintf(f, a...)) }
-func (b badgerLog) Infof(f string, a ...any)    { b.l.Debug("badger: " + fmt.Sprintf(f, a...)) }
-func (b badgerLog) Debugf(f string, a ...any)   {}
+// cacheAdvice is what Badger says each minute of a cache, with a histogram: that it is as
+// small as it was asked to be is nothing to warn a user of.
+var cacheAdvice = []string{"might be too small", "Cache life expectancy"}
+
+func (b badgerLog) Errorf(f string, a ...any) { b.l.Error("badger: " + fmt.Sprintf(f, a...)) }
+func (b badgerLog) Infof(f string, a ...any)  { b.l.Debug("badger: " + fmt.Sprintf(f, a...)) }
+func (b badgerLog) Debugf(f string, a ...any) {}
+func (b badgerLog) Warningf(f string, a ...any) {
+	if slices.ContainsFunc(cacheAdvice, func(s string) bool { return strings.Contains(f, s) }) {
+		b.Infof(f, a...)
+		return
+	}
+	b.l.Warn("badger: " + fmt.Sprintf(f, a...))
+}
