@@ -149,15 +149,27 @@ func (s *Store) outboxLoop() {
 	}
 }
 
-// drain appends what waits. A log that refuses leaves it waiting: it is durable here.
+// drain appends what waits. A log that refuses leaves it waiting: it is durable here. What
+// comes meanwhile is gathered anew: a program that syncs and syncs would have the log sync
+// for every few records otherwise, and pay for it.
 func (b *outbox) drain(ctx context.Context, s *Store) {
 	b.running.Lock()
 	defer b.running.Unlock()
+	b.mu.Lock()
+	until := b.next
+	b.mu.Unlock()
 	for {
 		b.mu.Lock()
-		batch := append([]outEntry{}, b.queue[:min(len(b.queue), 256)]...)
-		if len(batch) == 0 {
+		n := 0
+		for n < min(len(b.queue), 256) && b.queue[n].key <= until {
+			n++
+		}
+		batch := append([]outEntry{}, b.queue[:n]...)
+		if n == 0 {
 			b.release()
+			if len(b.queue) > 0 {
+				b.signal()
+			}
 		}
 		b.mu.Unlock()
 		if len(batch) == 0 {

@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ai-os-dot-net/aios/evidence"
 	"github.com/ai-os-dot-net/aios/evidence/record"
@@ -80,4 +83,42 @@ func TestEvidence15_OutboxSetsNoLogFields(t *testing.T) {
 		t.Errorf("the log took %s: %v", r.ID, err)
 	}
 	t.Log("proves: evidence-15")
+}
+
+// Who syncs file after file has the log sync a few times a second, not with each of them:
+// what he syncs is durable without it.
+func TestSyncsDoNotDriveTheLog(t *testing.T) {
+	dir := t.TempDir()
+	log, err := crashLog(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	var appends atomic.Int64
+	s, err := Open(context.Background(), Options{Dir: dir, Log: log, step: func(name string) {
+		if name == "outbox: appended" {
+			appends.Add(1)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	began, n := time.Now(), 0
+	for ; time.Since(began) < 5*gatherEvidence || n < 100; n++ {
+		put(t, s, RootIno, fmt.Sprint("f", n), "text")
+		if err := s.SyncAll(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Each time that it is gathered for so long, one append for every 256 records.
+	if most := int64(time.Since(began)/gatherEvidence) + int64(n)/256 + 1; appends.Load() > most {
+		t.Errorf("%d syncs in %v: the log was appended to %d times, wanted at most %d", n, time.Since(began), appends.Load(), most)
+	}
+	if err := s.WaitEvidence(context.Background()); err != nil {
+		t.Error(err)
+	}
+	if got := log.Head().Size; got < uint64(n) {
+		t.Errorf("the log has %d records after %d syncs", got, n)
+	}
 }
