@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/hanwen/go-fuse/v2/fuse"
+
+	"github.com/ai-os-dot-net/aios/objects"
 )
 
 // The bytes of a small file go to the kernel with the first open that reads it
@@ -50,6 +52,7 @@ func (t *tree) giveBytes(h *handle) (given bool) {
 	if size == 0 || size > givenMost || version.IsZero() {
 		return false
 	}
+	t.store.ReadOn(objects.Ino(h.ino))
 	room := givenRoom.Get().(*[givenMost]byte)
 	defer givenRoom.Put(room)
 	n, err := h.file.ReadAt(room[:size], 0)

@@ -40,7 +40,7 @@ func (c *chunkContent) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, ErrInvalid
 	}
-	if !c.raw && len(c.refs) == 1 && off == 0 && int64(len(p)) >= c.size && !c.s.chunks.has(c.refs[0].hash) {
+	if !c.raw && len(c.refs) == 1 && off == 0 && int64(len(p)) >= c.size {
 		return c.whole(p)
 	}
 	done := 0
@@ -97,12 +97,20 @@ func (c *chunkContent) damaged(h blob.Hash, err error) error {
 	return fmt.Errorf("version %s is %w: %w", c.version, ErrQuarantined, err)
 }
 
-// whole reads a file of one chunk past the cache: who reads all of it at once keeps it.
+// whole reads a file of one chunk past the cache: who reads all of it at once keeps it. It
+// takes what was decoded ahead of him.
 func (c *chunkContent) whole(p []byte) (int, error) {
 	c.ahead(0)
-	b, err := c.s.chunkInto(c.refs[0].hash, p)
-	if err != nil {
-		return 0, c.damaged(c.refs[0].hash, err)
+	var b []byte
+	ok := false
+	if !c.check {
+		b, ok = c.s.chunks.take(c.refs[0].hash)
+	}
+	if !ok {
+		var err error
+		if b, err = c.s.chunkInto(c.refs[0].hash, p); err != nil {
+			return 0, c.damaged(c.refs[0].hash, err)
+		}
 	}
 	n := len(b)
 	if n > 0 && &b[0] != &p[0] {
@@ -163,13 +171,6 @@ func (k *chunkCache) init(read func(blob.Hash) ([]byte, error)) {
 	k.slots = make(chan struct{}, runtime.GOMAXPROCS(0))
 }
 
-// has tells whether a chunk is decoded already, or is being decoded.
-func (k *chunkCache) has(h blob.Hash) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.m[h] != nil
-}
-
 // get gives a chunk's bytes, which nobody may change.
 func (k *chunkCache) get(h blob.Hash) ([]byte, error) {
 	c, mine := k.entry(h)
@@ -217,22 +218,61 @@ func (k *chunkCache) load(c *cachedChunk) {
 func (k *chunkCache) prefetch(h blob.Hash) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed || k.m[h] != nil {
+	if k.m[h] != nil {
 		return
+	}
+	c := &cachedChunk{hash: h, ready: make(chan struct{})}
+	if k.free(func() { k.load(c) }) {
+		k.m[h] = c
+	}
+}
+
+// besides does something with the cache in another goroutine, if a decoder is free.
+func (k *chunkCache) besides(do func()) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.free(do)
+}
+
+// free is besides, with k.mu held.
+func (k *chunkCache) free(do func()) bool {
+	if k.closed {
+		return false
 	}
 	select {
 	case k.slots <- struct{}{}:
 	default:
-		return
+		return false
 	}
-	c := &cachedChunk{hash: h, ready: make(chan struct{})}
-	k.m[h] = c
 	k.wg.Add(1)
 	go func() {
 		defer k.wg.Done()
-		k.load(c)
+		do()
 		<-k.slots
 	}()
+	return true
+}
+
+// take gives a chunk that is decoded or being decoded, and keeps it no longer.
+func (k *chunkCache) take(h blob.Hash) ([]byte, bool) {
+	k.mu.Lock()
+	c := k.m[h]
+	k.mu.Unlock()
+	if c == nil {
+		return nil, false
+	}
+	<-c.ready
+	if c.err != nil {
+		return nil, false
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.m[h] == c && c.at != nil {
+		k.lru.Remove(c.at)
+		k.bytes -= len(c.b)
+		delete(k.m, h)
+	}
+	return c.b, true
 }
 
 func (k *chunkCache) close() {

@@ -25,6 +25,7 @@ type dirNames struct {
 	element  *list.Element
 	changes  uint64     // counts changes, so that a scan without the lock knows whether it is still right
 	sorted   []DirEntry // the listing, shared by all that read it; nil after a change
+	read     readingOn
 }
 
 // nameCost is what a name takes in memory beside its bytes (map slot, header, dentry, its
