@@ -441,6 +441,34 @@ var sequences = []struct{ name, ends, calls string }{
 		alice chown f uid=-1 gid=-1
 		alice chown d uid=-1 gid=-1
 		tree`},
+	{name: "times of a large file that is synced", calls: `
+		open f fd=1 flags=CREAT|RDWR mode=644
+		pwrite fd=1 data=a*200000
+		sync fd=1
+		stat f
+		close fd=1
+		open f fd=1 flags=RDWR
+		utimens f a=1000 m=2000
+		stat f
+		pwrite fd=1 off=5000 data=b*4096
+		sync fd=1
+		stat f
+		pwrite fd=1 off=200000 data=c*4096
+		sync fd=1
+		stat fd=1
+		pwrite fd=1 off=5000 data=d*4096
+		sync fd=1
+		utimens f a=1000 m=2000
+		stat f
+		chmod f mode=600
+		stat f
+		close fd=1
+		stat f
+		open f fd=1 flags=RDWR
+		pwrite fd=1 off=5000 data=e*4096
+		sync fd=1
+		close fd=1
+		stat f`},
 	{name: "modes and owners", calls: `
 		open f fd=1 flags=CREAT|RDWR mode=644
 		chmod f mode=4755

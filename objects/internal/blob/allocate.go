@@ -131,7 +131,7 @@ func (d *Draft) Overlay() (Overlay, error) {
 	if err := d.spill(); err != nil {
 		return Overlay{}, err
 	}
-	if _, _, err := d.observe(); err != nil {
+	if err := d.observe(); err != nil {
 		return Overlay{}, err
 	}
 	return Overlay{d.id, append([]Range(nil), d.written...), d.baseLen, d.size}, nil

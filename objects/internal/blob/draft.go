@@ -46,6 +46,7 @@ type Draft struct {
 	shares  bool      // the base is another file's version
 	lent    bool      // the kernel reads and writes the file itself
 	seen    fileState // of a lent file, when it was last looked at
+	news    bool      // it was found changed, and Observe has not told
 }
 
 // NewDraft starts a draft on a base; nil stands for an empty file.
@@ -101,7 +102,7 @@ func (d *Draft) Size() int64 {
 func (d *Draft) Dirty() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, _, err := d.observe(); err != nil {
+	if err := d.observe(); err != nil {
 		return true
 	}
 	return d.dirty
@@ -223,7 +224,7 @@ func (d *Draft) writeLocked(p []byte, off int64) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	if _, _, err := d.observe(); err != nil {
+	if err := d.observe(); err != nil {
 		return 0, err
 	}
 	end := off + int64(len(p))
@@ -268,7 +269,7 @@ func (d *Draft) Truncate(size int64) error {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, _, err := d.observe(); err != nil {
+	if err := d.observe(); err != nil {
 		return err
 	}
 	if size <= d.size {
@@ -306,7 +307,7 @@ func (d *Draft) Truncate(size int64) error {
 func (d *Draft) Zero(off, n int64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, _, err := d.observe(); err != nil {
+	if err := d.observe(); err != nil {
 		return err
 	}
 	d.holes.add(off, min(off+n, d.alloc))
@@ -370,7 +371,7 @@ func (d *Draft) flatten(ctx context.Context) error {
 	if err := d.spill(); err != nil {
 		return err
 	}
-	if _, _, err := d.observe(); err != nil || d.lent {
+	if err := d.observe(); err != nil || d.lent {
 		return err
 	}
 	if err := d.file.Truncate(d.size); err != nil {

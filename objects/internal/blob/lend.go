@@ -110,7 +110,7 @@ func (d *Draft) Lend(mtime time.Time) error {
 	if err := d.setMtime(mtime); err != nil {
 		return err
 	}
-	d.lent = true
+	d.lent, d.news = true, false
 	return nil
 }
 
@@ -121,7 +121,7 @@ func (d *Draft) Unlend() error {
 	if !d.lent {
 		return nil
 	}
-	_, _, err := d.observe()
+	err := d.observe()
 	d.lent = false
 	return err
 }
@@ -133,31 +133,35 @@ func (d *Draft) Lent() bool {
 	return d.lent
 }
 
-// Observe takes over what the kernel did to a lent file: whether it changed since the
-// last look, and its modification time.
+// Observe takes over what the kernel did to a lent file: whether it changed since Observe
+// told so last, or SetMtime gave it a time, and its modification time.
 func (d *Draft) Observe() (changed bool, mtime time.Time, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.observe()
+	if err := d.observe(); err != nil || !d.lent {
+		return false, time.Time{}, err
+	}
+	changed, d.news = d.news, false
+	return changed, time.Unix(d.seen.mtime.Unix()), nil
 }
 
-func (d *Draft) observe() (bool, time.Time, error) {
+// observe looks at a lent file. What it finds is told by the next Observe.
+func (d *Draft) observe() error {
 	if !d.lent || d.file == nil {
-		return false, time.Time{}, nil
+		return nil
 	}
 	st, err := stateOf(d.file)
 	if err != nil {
-		return false, time.Time{}, fmt.Errorf("look at a lent draft: %w", err)
+		return fmt.Errorf("look at a lent draft: %w", err)
 	}
-	mtime := time.Unix(st.mtime.Unix())
 	if st.mtime == d.seen.mtime && st.size == d.seen.size {
 		d.seen = st
-		return false, mtime, nil
+		return nil
 	}
 	d.took(st)
-	d.dirty = true
+	d.dirty, d.news = true, true
 	d.syncGen++
-	return true, mtime, nil
+	return nil
 }
 
 func (d *Draft) took(st fileState) {
@@ -178,13 +182,14 @@ func (d *Draft) SetMtime(mtime time.Time, mapped bool) error {
 	if !d.lent || d.file == nil {
 		return nil
 	}
-	if _, _, err := d.observe(); err != nil {
+	if err := d.observe(); err != nil {
 		return err
 	}
 	if mapped {
 		d.dirty = true
 		d.syncGen++
 	}
+	d.news = false
 	return d.setMtime(mtime)
 }
 
