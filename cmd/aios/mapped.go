@@ -26,7 +26,7 @@ const (
 	// itself takes 25 MiB, and what is written to the journal and is not in a table yet 64.
 	mappedShare = 15
 	// mappedEvery is how often it is looked: compactions map a few hundred MiB a second.
-	mappedEvery = time.Second
+	mappedEvery = 250 * time.Millisecond
 )
 
 // mapper calls fn with files that are mapped until fn returns.
