@@ -161,4 +161,27 @@ func TestANameHoldsItsLastVersion(t *testing.T) {
 	}
 	told("made anew", "e", "e2 ")
 	told("that left", "f", "e1 ")
+
+	// A name loses its file to another name, and the one that it has then to a new one, all
+	// in one epoch: what the first one gets under its new name is not the old name's.
+	put(t, s, RootIno, "g", "g1")
+	put(t, s, RootIno, "h", "h1")
+	if err := s.commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	pass()
+	if err := s.Rename(alice, RootIno, "g", RootIno, "h", RenameExchange); err != nil {
+		t.Fatal(err)
+	}
+	pass()
+	put(t, s, RootIno, "h", "g2")
+	put(t, s, RootIno, "g.part", "h2")
+	pass()
+	if err := s.Rename(alice, RootIno, "g.part", RootIno, "g", 0); err != nil {
+		t.Fatal(err)
+	}
+	pass()
+	put(t, s, RootIno, "h", "g3")
+	told("lost, and replaced", "g", "g1 h1 h2 ")
+	told("lost, and replaced", "h", "h1 g1 g2 g3 ")
 }

@@ -139,12 +139,12 @@ func (s *Store) rename(c Cred, op Ino, oname string, np Ino, nname string, flags
 		return nil
 	}
 	lineage := isRegular(n.mode) && isRegular(t.mode) && t.nlink == 1
-	object := t.object
+	object, came := t.object, s.cameNow(np, nname)
 	s.unbind(c, to, t, nname)
 	delete(s.recent, recentKey{np, nname})
 	now := s.named(n)
 	if lineage && s.absorb(c, n, object) {
-		now.since = 0
+		now.since = came
 	}
 	s.move(from, to, n, oname, nname, now)
 	return nil
@@ -185,6 +185,16 @@ func (s *Store) within(dir *node, ino Ino) bool {
 		dir = p
 	}
 	return true
+}
+
+// cameNow is when a name got its file, if that was in the open epoch, which has one binding
+// of a name: who goes on as that file's object has the name since then, and who had it
+// before has not. It is 0 for a file that an earlier epoch has.
+func (s *Store) cameNow(dir Ino, name string) int64 {
+	if d, ok := s.open.dents[dir][name]; ok && d.ino != 0 {
+		return d.since
+	}
+	return 0
 }
 
 // named is how a file is bound to a name from now on.
