@@ -3,6 +3,8 @@
 # profiles taken while peers.sh runs on a mount.
 # Usage: pgo.sh AIOS-BINARY PEERS.SH
 set -eu
+command -v curl >/dev/null || { echo "pgo: curl is missing (apt install curl)" >&2; exit 1; }
+[ -f "$2" ] || { echo "pgo: no peers.sh at $2 (make pgo PEERS=/path/to/peers.sh)" >&2; exit 1; }
 AIOS=$(readlink -f "$1")
 PEERS=$(readlink -f "$2")
 D=$(mktemp -d "${TMPDIR:-/tmp}/aios-pgo.XXXXXX")
