@@ -107,10 +107,14 @@ func TestColdVersionsReadAheadAndHeat(t *testing.T) {
 	if get(t, s, RootIno, "cold") != string(text) {
 		t.Error("the file reads differently")
 	}
-	if st, err := s.StatFS(); err != nil || st.Available < st.Blocks/4 {
-		t.Skipf("where less than a quarter of the disk is free, nothing gets hot again (%v)", err)
+	st, err := s.StatFS()
+	if err != nil {
+		t.Fatal(err)
 	}
-	eventually(t, "it is hot again", func() bool { return hotFiles(t, s) == 1 })
+	roomy := st.Available >= st.Blocks/4
+	if roomy {
+		eventually(t, "it is hot again", func() bool { return hotFiles(t, s) == 1 })
+	}
 	if err := s.SyncAll(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +123,9 @@ func TestColdVersionsReadAheadAndHeat(t *testing.T) {
 	}
 	if s.chunks.bytes > chunkCacheBytes {
 		t.Errorf("the cache holds %d bytes", s.chunks.bytes)
+	}
+	if !roomy {
+		t.Skip("all but one thing was looked at: where less than a quarter of the disk is free, nothing gets hot again")
 	}
 }
 

@@ -310,18 +310,7 @@ func TestLentWhileItsTwinIsPacked(t *testing.T) {
 	if err := s.SyncAll(ctx); err != nil {
 		t.Fatal(err)
 	}
-	writer, err := s.OpenFile(alice, a.Ino, unix.O_RDWR)
-	if err != nil {
-		t.Fatal(err)
-	}
-	poke(t, lend(t, writer, false), []byte("changed"))
-	b := make([]byte, 10)
-	if _, err := seen.ReadAt(b, 0); err != nil || string(b[:7]) != "changed" {
-		t.Errorf("the reader sees %q, %v", b, err)
-	}
-	if err := errors.Join(writer.Close(ctx), reader.Close(ctx)); err != nil {
-		t.Fatal(err)
-	}
+	writtenBeside(t, s, reader, seen)
 	for _, v := range []ID{old, a.Version} {
 		r, err := s.OpenVersion(v)
 		if err != nil {
@@ -332,6 +321,23 @@ func TestLentWhileItsTwinIsPacked(t *testing.T) {
 			t.Errorf("version %s is not what it was: %v", v, err)
 		}
 		r.Close()
+	}
+}
+
+// writtenBeside has somebody write what a reader has of a host file, and closes both.
+func writtenBeside(t *testing.T, s *Store, reader *Handle, seen *os.File) {
+	t.Helper()
+	writer, err := s.OpenFile(alice, reader.Ino(), unix.O_RDWR)
+	if err != nil {
+		t.Fatal(err)
+	}
+	poke(t, lend(t, writer, false), []byte("changed"))
+	b := make([]byte, 10)
+	if _, err := seen.ReadAt(b, 0); err != nil || string(b[:7]) != "changed" {
+		t.Errorf("the reader sees %q, %v", b, err)
+	}
+	if err := errors.Join(writer.Close(t.Context()), reader.Close(t.Context())); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -364,18 +370,7 @@ func TestLentBesideItsTwin(t *testing.T) {
 	}
 	quiet(t, s, "two")
 	seen := lend(t, reader, false)
-	writer, err := s.OpenFile(alice, a.Ino, unix.O_RDWR)
-	if err != nil {
-		t.Fatal(err)
-	}
-	poke(t, lend(t, writer, false), []byte("changed"))
-	b := make([]byte, 10)
-	if _, err := seen.ReadAt(b, 0); err != nil || string(b[:7]) != "changed" {
-		t.Errorf("the reader sees %q, %v", b, err)
-	}
-	if err := errors.Join(writer.Close(ctx), reader.Close(ctx)); err != nil {
-		t.Fatal(err)
-	}
+	writtenBeside(t, s, reader, seen)
 	for name, want := range map[string][]byte{"one": same, "two": append([]byte("changed"), same[7:]...)} {
 		a, err := s.Lookup(RootIno, name)
 		if err != nil {
