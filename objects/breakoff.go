@@ -55,7 +55,7 @@ func (s *Store) moveVersion(n *node, p *pin) (string, error) {
 	for {
 		s.lends.breaking.Lock()
 		s.mu.Lock()
-		v, err := s.version(n.object, p.version)
+		v, err := s.versionOf(n, p.version)
 		s.mu.Unlock()
 		if err != nil {
 			s.lends.breaking.Unlock()

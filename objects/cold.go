@@ -364,11 +364,11 @@ func (s *Store) heatVersion(id ID) error {
 func (s *Store) recordHot(v *version) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now, err := s.version(v.object, v.id)
+	now, err := s.findVersion(v.id)
 	if err != nil || now.hot {
 		return err
 	}
-	o, err := s.object(v.object)
+	o, err := s.object(now.object)
 	if err != nil {
 		return err
 	}

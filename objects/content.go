@@ -76,7 +76,7 @@ func (s *Store) openVersion(v *version) (content, error) {
 		}
 		// The sealer has moved it since the record was read: read the record again.
 		s.mu.Lock()
-		now, err := s.version(v.object, v.id)
+		now, err := s.findVersion(v.id)
 		s.mu.Unlock()
 		if err != nil {
 			return nil, err
@@ -111,7 +111,7 @@ func (s *Store) openVersion(v *version) (content, error) {
 // s.mu is free.
 func (s *Store) current(n *node) (content, error) {
 	s.mu.Lock()
-	obj, ver, kept, of, fenced := n.object, n.inode.version, n.content, n.contentOf, n.fenced
+	ver, kept, of, fenced := n.inode.version, n.content, n.contentOf, n.fenced
 	if kept != nil && of == ver {
 		s.mu.Unlock()
 		return kept, nil
@@ -119,7 +119,7 @@ func (s *Store) current(n *node) (content, error) {
 	var v *version
 	var err error
 	if !ver.IsZero() {
-		v, err = s.version(obj, ver)
+		v, err = s.versionOf(n, ver)
 	}
 	s.mu.Unlock()
 	if err != nil {

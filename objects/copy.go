@@ -92,7 +92,7 @@ func (s *Store) sharable(h *Handle) *version {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v, err := s.version(h.n.object, h.n.inode.version)
+	v, err := s.versionOf(h.n, h.n.inode.version)
 	if err != nil || v.staging != "" || len(v.chunks) == 0 || v.size <= blob.MemoryLimit || v.shut() {
 		return nil
 	}

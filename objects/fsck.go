@@ -115,7 +115,11 @@ func (f *fsck) inodes(ctx context.Context) error {
 			f.miscount(f.s.mendLinks(n.ino, want), "inode %d has %d links and says %d", n.ino, want, n.nlink)
 		}
 		if !n.version.IsZero() {
-			if ok, err := f.v.Has(verKey(n.object, n.version)); err != nil {
+			key := verKey(n.object, n.version)
+			if n.nlink == 0 { // see Store.versionOf
+				key = verIndexKey(n.version)
+			}
+			if ok, err := f.v.Has(key); err != nil {
 				return err
 			} else if !ok {
 				f.problem(f.s.mendVersionOf(n.ino), "inode %d names version %s, which is not there", n.ino, n.version)

@@ -191,7 +191,7 @@ func (l *lends) evict(blobs *blob.Store, h blob.Hash) error {
 func (s *Store) ownFile(n *node) (bool, error) {
 	p := n.pin
 	s.mu.Lock()
-	v, err := s.version(n.object, p.version)
+	v, err := s.versionOf(n, p.version)
 	kept := p.name != ""
 	s.mu.Unlock()
 	if err != nil {

@@ -238,6 +238,16 @@ func (s *Store) version(obj, ver ID) (*version, error) {
 	return decodeVersion(b)
 }
 
+// versionOf reads a version that a file shows or showed. Another file may have gone on as
+// the object of one that has lost its name, and have taken the version along to another.
+func (s *Store) versionOf(n *node, ver ID) (*version, error) {
+	v, err := s.version(n.object, ver)
+	if errors.Is(err, ErrNotFound) && n.nlink == 0 {
+		return s.findVersion(ver)
+	}
+	return v, err
+}
+
 // writable refuses changes of a store that is read-only or broken.
 func (s *Store) writable() error {
 	if s.o.ReadOnly {

@@ -279,7 +279,8 @@ func (s *Store) absorb(c Cred, n *node, keep ID) bool {
 	}
 	s.touch(n)
 	before := o.current
-	if v, err := s.version(own.id, own.current); err == nil {
+	// An object that was taken up again has a version of the file before, which stays its own.
+	if v, err := s.version(own.id, n.inode.version); err == nil && own.current == v.id {
 		v.parent = before
 		s.open.puts[string(verKey(own.id, v.id))] = nil
 		v.object = o.id
@@ -295,7 +296,6 @@ func (s *Store) absorb(c Cred, n *node, keep ID) bool {
 		w := s.workOf(c)
 		w.moves++
 		w.writes = append(w.writes, write{o.id, v.id, before, hashText(v)})
-		s.seal.moved(v)
 	}
 	o.privacy = max(o.privacy, own.privacy)
 	if len(own.labels) > 0 {

@@ -24,12 +24,11 @@ type sealer struct {
 	heat  []ID // versions that were read from packs wholly
 	cool  []ID // versions to pack if they are superseded
 	wake  chan struct{}
-	moves map[ID]ID // versions that were absorbed by another object meanwhile
 
 	working sync.Mutex
 }
 
-func (q *sealer) init() { q.wake, q.moves = make(chan struct{}, 1), map[ID]ID{} }
+func (q *sealer) init() { q.wake = make(chan struct{}, 1) }
 
 func (q *sealer) add(vs ...*version) {
 	if len(vs) == 0 {
@@ -42,15 +41,6 @@ func (q *sealer) add(vs ...*version) {
 	case q.wake <- struct{}{}:
 	default:
 	}
-}
-
-func (q *sealer) moved(v *version) {
-	if v.staging == "" {
-		return
-	}
-	q.mu.Lock()
-	q.moves[v.id] = v.object
-	q.mu.Unlock()
 }
 
 func (q *sealer) take() *version {
@@ -220,14 +210,7 @@ func (s *Store) sealVersion(ctx context.Context, v *version) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	owner := v.object
-	s.seal.mu.Lock()
-	if to, ok := s.seal.moves[v.id]; ok {
-		owner = to
-		delete(s.seal.moves, v.id)
-	}
-	s.seal.mu.Unlock()
-	rec, err := s.version(owner, v.id)
+	rec, err := s.findVersion(v.id) // another object may have it by now
 	if err != nil {
 		return err
 	}
