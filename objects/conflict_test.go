@@ -131,7 +131,7 @@ func (x *told) records(t record.Type) (list []map[string]any) {
 func (x *told) chunks() (n int) {
 	v := x.s.db.View()
 	defer v.Close()
-	for range v.ScanKeys([]byte{'c'}, nil, false) {
+	for range v.ScanKeys([]byte{'c'}, nil) {
 		n++
 	}
 	return n

@@ -153,7 +153,7 @@ func (sn *Snapshot) PathsOf(ino Ino) ([]string, error) {
 	}
 	var paths []string
 	prefix := linkPrefix(ino)
-	for k := range sn.v.ScanKeys(prefix, nil, false) {
+	for k := range sn.v.ScanKeys(prefix, nil) {
 		rest := k[len(prefix):]
 		if len(rest) < 9 {
 			continue

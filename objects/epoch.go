@@ -28,6 +28,7 @@ type overlay struct {
 	work       map[string]*work // plain file work, by subject
 	emit       []evidence.Draft // of an intent's transaction
 	told       []uint64         // what of the outbox the log has, and is removed
+	outFirst   uint64           // below which nothing is left in the outbox then
 	syncs      map[string]bool  // staging files whose bytes the epoch names
 	gone       []string         // staging files that nothing names once the epoch is durable
 	superseded []ID             // versions that may be packed once the epoch is durable
@@ -144,6 +145,9 @@ func (s *Store) close() *overlay {
 		return nil
 	}
 	s.putUsage(ov)
+	if len(ov.told) > 0 {
+		ov.outFirst = s.outbox.first()
+	}
 	ov.before, ov.nextIno = map[*node][]byte{}, s.nextIno
 	s.committing, s.open = ov, newOverlay()
 	return ov
@@ -205,6 +209,9 @@ func (s *Store) encode(ov *overlay) (*kv.Batch, error) {
 	}
 	for _, n := range ov.told {
 		batch.Delete(outboxKey(n))
+	}
+	if len(ov.told) > 0 {
+		batch.Set([]byte(outboxFirst), binary.BigEndian.AppendUint64(nil, ov.outFirst))
 	}
 	s.describeWork(ov, batch)
 	batch.Set([]byte("m-ino"), binary.BigEndian.AppendUint64(nil, uint64(ov.nextIno)))

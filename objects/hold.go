@@ -138,6 +138,22 @@ func (s *Store) unref(n *node) {
 	s.reap(n)
 }
 
+// reapAll removes all inodes without a name, for a store that is about to be closed: nobody
+// holds them then. s.mu is held.
+func (s *Store) reapAll() {
+	var lost []*node
+	for _, n := range s.nodes {
+		if n.nlink == 0 {
+			lost = append(lost, n)
+		}
+	}
+	for _, n := range lost {
+		n.refs = 0
+		delete(s.lookups.m, n.ino)
+		s.reap(n)
+	}
+}
+
 // reap removes an inode that has neither a name nor a holder.
 func (s *Store) reap(n *node) {
 	if n.nlink != 0 || s.held(n) {

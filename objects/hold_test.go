@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // remembered is how many inodes the store has in memory, and how many of them it counts
@@ -92,5 +95,65 @@ func TestMoreHeldThanRemembered(t *testing.T) {
 	s.Rest()
 	if n, held := s.remembered(); n > restNodes || held != 0 {
 		t.Errorf("at rest: %d inodes in memory, %d held", n, held)
+	}
+}
+
+// What has lost its name while somebody held it is gone when the store is closed: the next
+// start does not look for it.
+func TestCloseLeavesNoOrphans(t *testing.T) {
+	ctx, dir := context.Background(), t.TempDir()
+	s := openStore(t, dir)
+	var lost []Ino
+	for _, text := range []string{"small", strings.Repeat("large", 50_000)} {
+		for i, hold := range []func(Ino){
+			s.Ref, // by the kernel
+			func(ino Ino) {
+				h, err := s.OpenFile(alice, ino, unix.O_RDWR)
+				if err == nil {
+					_, err = h.WriteAt(alice, []byte("more"), 3)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			},
+		} {
+			a := put(t, s, RootIno, fmt.Sprint("f", i), text)
+			hold(a.Ino)
+			if err := s.Unlink(alice, RootIno, fmt.Sprint("f", i)); err != nil {
+				t.Fatal(err)
+			}
+			lost = append(lost, a.Ino)
+		}
+	}
+	if err := s.SyncAll(ctx); err != nil {
+		t.Fatal(err)
+	}
+	orphans := func() (n int) {
+		for range s.view.ScanKeys([]byte{'u'}, nil) {
+			n++
+		}
+		return n
+	}
+	if n := orphans(); n != len(lost) {
+		t.Fatalf("%d files without a name are noted, want %d", n, len(lost))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, dir)
+	defer s.Close()
+	if n := orphans(); n > 0 {
+		t.Errorf("%d files without a name are noted after a close", n)
+	}
+	for _, ino := range lost {
+		if _, err := s.GetAttr(ino); !errors.Is(err, ErrNotFound) {
+			t.Errorf("inode %d is there at the next start: %v", ino, err)
+		}
+	}
+	if names, err := s.blobs.ListStaging(); err != nil || len(names) > 0 {
+		t.Errorf("staging files stay: %v, %v", names, err)
+	}
+	if rep, err := s.Fsck(ctx); err != nil || len(rep.Problems) > 0 {
+		t.Errorf("%v, %v", rep.Problems, err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -23,6 +24,7 @@ type outbox struct {
 	wake    chan struct{}
 	hurry   chan struct{} // somebody waits for the log: gather no longer
 	next    uint64
+	coming  map[uint64]bool // the first key of each epoch's that is not committed yet
 	running sync.Mutex
 	waiters []outWaiter
 }
@@ -49,7 +51,9 @@ type outEntry struct {
 	draft evidence.Draft
 }
 
-func (b *outbox) init() { b.wake, b.hurry = make(chan struct{}, 1), make(chan struct{}, 1) }
+func (b *outbox) init() {
+	b.wake, b.hurry, b.coming = make(chan struct{}, 1), make(chan struct{}, 1), map[uint64]bool{}
+}
 
 // gatherEvidence is how long the evidence of plain file work is collected before it is
 // appended: it is durable in the store already, and a program that syncs a thousand files
@@ -68,9 +72,33 @@ func (b *outbox) push() {
 	b.signal()
 }
 
+// first is a key below which nothing waits any more. An epoch that removes entries notes it:
+// the next start need not look past all that were ever removed.
+func (b *outbox) first() uint64 {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	first := b.next + 1
+	for key := range b.coming {
+		first = min(first, key)
+	}
+	if len(b.queue) > 0 {
+		first = min(first, b.queue[0].key)
+	}
+	return first
+}
+
+const outboxFirst = "m-out"
+
 // load takes up what an earlier run left.
 func (b *outbox) load(s *Store) error {
-	for k, v := range s.view.Scan([]byte{'y'}, nil) {
+	first, err := s.view.Get([]byte(outboxFirst))
+	switch {
+	case err == nil && len(first) == 8:
+		b.next = binary.BigEndian.Uint64(first) // also where the clock was set back
+	case !errors.Is(err, kv.ErrNotFound):
+		return err
+	}
+	for k, v := range s.view.Scan([]byte{'y'}, outboxKey(b.next)) {
 		d, err := evidence.ParseDraft(v)
 		if err != nil {
 			return fmt.Errorf("evidence of the last run: %w", err)
@@ -97,6 +125,9 @@ func (b *outbox) prepare(batch *kv.Batch, drafts []evidence.Draft) ([]outEntry, 
 		b.mu.Lock()
 		b.next++
 		n := b.next
+		if len(entries) == 0 {
+			b.coming[n] = true
+		}
 		b.mu.Unlock()
 		batch.Set(outboxKey(n), v)
 		entries = append(entries, outEntry{n, d})
@@ -109,6 +140,7 @@ func (b *outbox) add(e ...outEntry) {
 		return
 	}
 	b.mu.Lock()
+	delete(b.coming, e[0].key)
 	b.queue = append(b.queue, e...)
 	full := len(b.queue) >= gatherMost
 	b.mu.Unlock()
@@ -116,6 +148,15 @@ func (b *outbox) add(e ...outEntry) {
 		b.push()
 	} else {
 		b.signal()
+	}
+}
+
+// drop forgets entries whose epoch was not committed.
+func (b *outbox) drop(e []outEntry) {
+	if len(e) > 0 {
+		b.mu.Lock()
+		delete(b.coming, e[0].key)
+		b.mu.Unlock()
 	}
 }
 
@@ -190,14 +231,14 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 			}
 		}
 		s.at("outbox: appended")
-		b.mu.Lock()
-		b.queue = b.queue[len(batch):]
-		b.release()
-		b.mu.Unlock()
 		s.mu.Lock()
 		for _, e := range batch {
 			s.open.told = append(s.open.told, e.key)
 		}
+		b.mu.Lock()
+		b.queue = b.queue[len(batch):]
+		b.release()
+		b.mu.Unlock()
 		s.mu.Unlock()
 	}
 }

@@ -2,6 +2,7 @@ package objects
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -120,5 +121,59 @@ func TestSyncsDoNotDriveTheLog(t *testing.T) {
 	}
 	if got := log.Head().Size; got < uint64(n) {
 		t.Errorf("the log has %d records after %d syncs", got, n)
+	}
+}
+
+// A start looks for evidence from where nothing that was removed lies before; that of an
+// epoch that was prepared early and committed late is not passed over, and a clock that was
+// set back gives no keys below.
+func TestOutboxBeginsWhereEntriesWait(t *testing.T) {
+	ctx := context.Background()
+	clock := &later{}
+	x := openToldAt(t, clock.now)
+	late := evidence.Draft{ID: x.log.Reserve(x.s.o.Now()), Type: record.ExecutionCompleted, Emitter: "adapter", Subject: alice.Subject, ActionID: someAction, Payload: map[string]any{"outcome": "SUCCEEDED"}}
+	batch := kv.NewBatch()
+	entries, err := x.s.outbox.prepare(batch, []evidence.Draft{late})
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := func() (first uint64) {
+		t.Helper()
+		for range 2 { // the second epoch removes what the first told of
+			put(t, x.s, RootIno, "f", fmt.Sprint(x.s.o.Now().UnixNano()))
+			if err := errors.Join(x.s.SyncAll(ctx), x.s.WaitEvidence(ctx), x.s.SyncAll(ctx)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		b, err := x.s.view.Get([]byte(outboxFirst))
+		if err != nil || len(b) != 8 {
+			t.Fatal(b, err)
+		}
+		return binary.BigEndian.Uint64(b)
+	}
+	if first := work(); first != entries[0].key {
+		t.Errorf("a start looks from %d on, and %d is on its way", first, entries[0].key)
+	}
+	if _, err := x.s.db.CommitSync(ctx, batch); err != nil {
+		t.Fatal(err)
+	}
+	x.stop()
+	clock.advance(-time.Hour)
+	x.start()
+	if err := x.s.WaitEvidence(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := x.log.Receipt(late.ID); err != nil {
+		t.Errorf("the evidence of the epoch that was committed late: %v", err)
+	}
+	first := work()
+	if first <= entries[0].key {
+		t.Errorf("a start looks from %d on, when all from %d on are removed", first, entries[0].key)
+	}
+	x.stop()
+	clock.advance(-time.Hour)
+	x.start()
+	if x.s.outbox.next < first {
+		t.Errorf("the next entry is %d, and a start looks from %d on", x.s.outbox.next+1, first)
 	}
 }

@@ -15,16 +15,19 @@ import (
 // go, drafts that an epoch or an fsync saved become versions, versions that were not
 // sealed are queued again, and staging files that nothing names are removed.
 func (s *Store) recoverDrafts(ctx context.Context) error {
+	mark := s.openMark()
 	var orphans []Ino
-	for k := range s.view.ScanKeys([]byte{'u'}, nil, false) {
-		orphans = append(orphans, Ino(binary.BigEndian.Uint64(k[1:])))
+	if mark != closedWhole { // else there are none, and the past of a million of them
+		for k := range s.view.ScanKeys([]byte{'u'}, nil) {
+			orphans = append(orphans, Ino(binary.BigEndian.Uint64(k[1:])))
+		}
 	}
 	names, err := s.blobs.ListStaging()
 	if err != nil {
 		return err
 	}
-	mark := s.openMark()
-	lost := mark != 0 && s.powerLost()
+	died := mark != 0 && mark != closedWhole
+	lost := died && s.powerLost()
 	left, err := s.leftBy(mark, names, lost)
 	if err != nil {
 		return err
@@ -58,7 +61,7 @@ func (s *Store) recoverDrafts(ctx context.Context) error {
 	for _, k := range left.stale {
 		s.open.puts[string(k)] = nil
 	}
-	if mark != 0 {
+	if died {
 		s.open.emit = append(s.open.emit, s.replayed(len(left.drafted), len(left.staged), len(orphans)))
 	}
 	s.mu.Unlock()

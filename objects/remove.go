@@ -86,7 +86,7 @@ func (s *Store) otherLink(n *node, dir Ino, name string) (link, bool) {
 		return false
 	}
 	for _, from := range [][]byte{gone, nil} {
-		for k := range s.view.ScanKeys(prefix, from, false) {
+		for k := range s.view.ScanKeys(prefix, from) {
 			if !removed(k) {
 				return linkOf(k, prefix)
 			}
@@ -217,7 +217,7 @@ func (s *Store) emptyDir(ino Ino) bool {
 		}
 	}
 	prefix := dentPrefix(ino)
-	for k := range s.view.ScanKeys(prefix, nil, false) {
+	for k := range s.view.ScanKeys(prefix, nil) {
 		if !removed[string(k[len(prefix):])] {
 			return false
 		}

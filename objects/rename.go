@@ -342,7 +342,7 @@ func (s *Store) links(n *node) []link {
 			}
 		}
 	}
-	for k := range s.view.ScanKeys(prefix, nil, false) {
+	for k := range s.view.ScanKeys(prefix, nil) {
 		if !seen[string(k)] {
 			keys = append(keys, string(k))
 		}

@@ -206,7 +206,7 @@ func (s *Store) Purge(ctx context.Context) (PurgeReport, error) {
 	}
 	p.object(view, obj, list, rest)
 	// What has no version, as a directory, is found in the trash alone.
-	for k := range view.ScanKeys([]byte{'r'}, nil, false) {
+	for k := range view.ScanKeys([]byte{'r'}, nil) {
 		id := ID{kind: 'o'}
 		if copy(id.u[:], k[1:]) == 16 {
 			p.object(view, id, nil, nil)

@@ -211,11 +211,8 @@ func Open(ctx context.Context, o Options) (*Store, error) {
 
 // start makes the root at the first start, and otherwise takes up what was left.
 func (s *Store) start(ctx context.Context) error {
-	// Inode numbers of the newest record and up are free.
-	s.nextIno = RootIno + 1
-	for k := range s.view.ScanKeys([]byte{'i'}, append([]byte{'i'}, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), true) {
-		s.nextIno = Ino(binary.BigEndian.Uint64(k[1:])) + 1
-		break
+	if err := s.loadNextIno(); err != nil {
+		return fmt.Errorf("find a free inode number: %w", err)
 	}
 	if err := s.loadPins(); err != nil {
 		return fmt.Errorf("read the named snapshots: %w", err)
@@ -229,9 +226,6 @@ func (s *Store) start(ctx context.Context) error {
 	// Before anything is committed: a new entry must not take the key of one that waits.
 	if err := s.outbox.load(s); err != nil {
 		return fmt.Errorf("recover the outbox: %w", err)
-	}
-	if b, err := s.view.Get([]byte("m-ino")); err == nil && len(b) == 8 {
-		s.nextIno = max(s.nextIno, Ino(binary.BigEndian.Uint64(b)))
 	}
 	if _, err := s.view.Get(inoKey(RootIno)); errors.Is(err, kv.ErrNotFound) {
 		now := s.o.Now()
@@ -256,6 +250,25 @@ func (s *Store) start(ctx context.Context) error {
 	s.goWork(s.notifyLoop)
 	s.goWork(s.retain)
 	return nil
+}
+
+// loadNextIno finds the first inode number that was never used: each epoch notes it. The
+// records tell of a store from before that; of inodes that were removed, only their past
+// is left, which takes seconds to look through when there were a million.
+func (s *Store) loadNextIno() error {
+	b, err := s.view.Get([]byte("m-ino"))
+	if err == nil && len(b) == 8 {
+		s.nextIno = Ino(binary.BigEndian.Uint64(b))
+		return nil
+	}
+	if err != nil && !errors.Is(err, kv.ErrNotFound) {
+		return err
+	}
+	s.nextIno = RootIno + 1
+	for k := range s.view.ScanKeys([]byte{'i'}, nil) {
+		s.nextIno = Ino(binary.BigEndian.Uint64(k[1:])) + 1
+	}
+	return s.view.Err()
 }
 
 func (s *Store) goWork(fn func()) {
@@ -317,7 +330,8 @@ func (s *Store) Close() error {
 		done()
 		s.outbox.drain(context.Background(), s)
 		s.mu.Lock()
-		s.open.puts["m-open"] = nil // nothing is left to recover
+		s.reapAll()
+		s.open.puts["m-open"] = []byte{closedWhole}
 		s.mu.Unlock()
 		err = errors.Join(err, s.commit(context.Background()), s.syncAccesses())
 	}

@@ -388,7 +388,7 @@ func (s *Store) TrashIn(dir Ino) ([]TrashEntry, error) {
 	}
 	var ids []ID
 	prefix := binary.BigEndian.AppendUint64([]byte{'R'}, uint64(dir))
-	for k := range sn.v.ScanKeys(prefix, nil, false) {
+	for k := range sn.v.ScanKeys(prefix, nil) {
 		if len(k) == 25 {
 			id := ID{kind: 'o'}
 			copy(id.u[:], k[9:])

@@ -351,6 +351,7 @@ func (t *Tx) commitRecords(ctx context.Context) (CommitResult, error) {
 	}
 	ts, err := s.db.CommitSync(context.WithoutCancel(ctx), batch)
 	if err != nil {
+		s.outbox.drop(entries)
 		return CommitResult{}, noSpace(err)
 	}
 	s.outbox.add(entries...)

@@ -41,10 +41,14 @@ func (u *unfinished) version(v *version) {
 	}
 }
 
-// openNoted is what m-open holds of a run that notes what the next start must look at.
-const openNoted = 2
+// What m-open holds: of a run that notes what the next start must look at, and of one that
+// was ended in order and has left nothing. Older programs leave none when they end.
+const (
+	openNoted   = 2
+	closedWhole = 3
+)
 
-// openMark says whether an earlier run was not ended in order: 0 if it was.
+// openMark says how an earlier run ended: 0 is in order, with what older programs left.
 func (s *Store) openMark() byte {
 	b, err := s.view.Get([]byte("m-open"))
 	if err != nil || len(b) != 1 {
@@ -66,7 +70,7 @@ func (s *Store) leftBy(mark byte, names []string, lost bool) (*unfinished, error
 			err = s.checkNotes(u, lost)
 		}
 		return u, err
-	case len(names) > 0 || mark != 0:
+	case len(names) > 0 || mark != 0 && mark != closedWhole:
 		return s.searched(s.view, lost)
 	}
 	return &unfinished{}, nil
@@ -84,7 +88,7 @@ func (s *Store) checkNotes(u *unfinished, lost bool) error {
 // noted finds what is left by the notes of it: as many records are read as there are.
 func (s *Store) noted(lost bool) (*unfinished, error) {
 	u := &unfinished{named: map[string]bool{}}
-	for k := range s.view.ScanKeys([]byte("ni"), nil, false) {
+	for k := range s.view.ScanKeys([]byte("ni"), nil) {
 		b, err := s.view.Get(inoKey(Ino(binary.BigEndian.Uint64(k[2:]))))
 		if errors.Is(err, kv.ErrNotFound) {
 			u.stale = append(u.stale, slices.Clone(k))
@@ -102,7 +106,7 @@ func (s *Store) noted(lost bool) (*unfinished, error) {
 		}
 		u.inode(n, lost)
 	}
-	for k := range s.view.ScanKeys([]byte("nv"), nil, false) {
+	for k := range s.view.ScanKeys([]byte("nv"), nil) {
 		id := ID{kind: 'v'}
 		copy(id.u[:], k[2:])
 		s.mu.Lock()
