@@ -49,7 +49,7 @@ func (s *Store) GiveWay(stop <-chan struct{}, most time.Duration) {
 		select {
 		case <-stop:
 			return
-		case <-time.After(lookQuiet):
+		case <-time.After(min(lookQuiet, time.Until(end))):
 		}
 	}
 }

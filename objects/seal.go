@@ -54,8 +54,13 @@ func (q *sealer) take() *version {
 	return v
 }
 
-// packLater is how long the packing of a superseded version waits for a quieter moment.
-const packLater = 5 * time.Second
+// How long hashing and the packing of a superseded version wait for a quieter moment.
+// While there is none, the sealer rests after each version as long as it took to hash it:
+// what has to be hashed must not grow without an end.
+const (
+	sealLater = time.Second
+	packLater = 5 * time.Second
+)
 
 func (s *Store) sealLoop() {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -73,7 +78,8 @@ func (s *Store) sealLoop() {
 			return
 		case <-s.seal.wake:
 		}
-		if err := s.sealAll(ctx); err != nil {
+		s.GiveWay(s.stop, sealLater)
+		if err := s.sealSome(ctx, true); err != nil {
 			s.o.Logger.Error("a version could not be sealed", "error", err)
 		}
 		for id := s.seal.takeCool(); !id.IsZero() && ctx.Err() == nil; id = s.seal.takeCool() {
@@ -120,7 +126,10 @@ func (q *sealer) takeCool() ID {
 
 // sealAll works the queue off, or as much of it as there is time for: what is left when
 // ctx ends stays STAGED and in the queue, and a later run finds it again.
-func (s *Store) sealAll(ctx context.Context) error {
+func (s *Store) sealAll(ctx context.Context) error { return s.sealSome(ctx, false) }
+
+// sealSome is sealAll; with rest, it gives way to who asks something of the store.
+func (s *Store) sealSome(ctx context.Context, rest bool) error {
 	s.seal.working.Lock()
 	defer s.seal.working.Unlock()
 	var all error
@@ -129,11 +138,15 @@ func (s *Store) sealAll(ctx context.Context) error {
 		if v == nil {
 			return all
 		}
+		began := time.Now()
 		switch err := s.sealVersion(ctx, v); {
 		case err != nil && ctx.Err() != nil:
 			s.seal.add(v)
 		case err != nil:
 			all = errors.Join(all, err)
+		}
+		if rest {
+			s.GiveWay(s.stop, min(time.Since(began), sealLater))
 		}
 	}
 	return all

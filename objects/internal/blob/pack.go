@@ -59,13 +59,29 @@ func ParseLocation(b []byte) (Location, error) {
 // FastCDC with the sizes of OM §7.
 var chunkSizes = chunkers.ChunkerOpts{MinSize: 64 << 10, NormalSize: 256 << 10, MaxSize: 1 << 20}
 
+// splitters are chunkers to be used again: each has 2 MiB for what it reads, and clearing
+// them would take longer than cutting a file of 200 KiB.
+var splitters sync.Pool
+
+func splitter(r io.Reader) (*chunkers.Chunker, error) {
+	if c, ok := splitters.Get().(*chunkers.Chunker); ok {
+		c.Reset(r)
+		return c, nil
+	}
+	return chunkers.NewChunker("fastcdc", r, &chunkSizes)
+}
+
 // Split cuts what r gives into content-defined chunks and calls fn with each; the
 // slice is valid during the call only. Equal bytes give equal cuts, always.
 func Split(r io.Reader, fn func(chunk []byte) error) error {
-	c, err := chunkers.NewChunker("fastcdc", r, &chunkSizes)
+	c, err := splitter(r)
 	if err != nil {
 		return err
 	}
+	defer func() {
+		c.Reset(nil) // it holds on to the file otherwise
+		splitters.Put(c)
+	}()
 	for {
 		b, err := c.Next()
 		if err != nil && err != io.EOF {
