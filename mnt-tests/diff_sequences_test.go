@@ -173,6 +173,46 @@ var sequences = []struct{ name, ends, calls string }{
 		seek fd=1 flags=HOLE
 		seek fd=1 off=6000 flags=HOLE
 		seek fd=1 off=-1 flags=HOLE`},
+	{name: "holes of a small file", calls: `
+		open f fd=1 flags=CREAT|RDWR mode=644
+		pwrite fd=1 off=0 data=x*13000
+		pwrite fd=1 off=24576 data=y*10
+		fallocate fd=1 off=4096 n=4096 flags=PUNCH|KEEP
+		truncate fd=1 n=40000
+		seek fd=1 off=0 flags=DATA
+		seek fd=1 off=0 flags=HOLE
+		seek fd=1 off=4096 flags=DATA
+		seek fd=1 off=4096 flags=HOLE
+		seek fd=1 off=5000 flags=DATA
+		seek fd=1 off=5000 flags=HOLE
+		seek fd=1 off=8192 flags=DATA
+		seek fd=1 off=8192 flags=HOLE
+		seek fd=1 off=20000 flags=DATA
+		seek fd=1 off=20000 flags=HOLE
+		seek fd=1 off=30000 flags=DATA
+		seek fd=1 off=30000 flags=HOLE
+		seek fd=1 off=39999 flags=DATA
+		seek fd=1 off=39999 flags=HOLE
+		seek fd=1 off=40000 flags=DATA
+		seek fd=1 off=40000 flags=HOLE
+		close fd=1
+		open f fd=2 flags=RDONLY
+		seek fd=2 off=0 flags=DATA
+		seek fd=2 off=0 flags=HOLE
+		seek fd=2 off=4096 flags=DATA
+		seek fd=2 off=4096 flags=HOLE
+		seek fd=2 off=5000 flags=DATA
+		seek fd=2 off=5000 flags=HOLE
+		seek fd=2 off=8192 flags=DATA
+		seek fd=2 off=8192 flags=HOLE
+		seek fd=2 off=20000 flags=DATA
+		seek fd=2 off=20000 flags=HOLE
+		seek fd=2 off=30000 flags=DATA
+		seek fd=2 off=30000 flags=HOLE
+		seek fd=2 off=39999 flags=DATA
+		seek fd=2 off=39999 flags=HOLE
+		seek fd=2 off=40000 flags=DATA
+		seek fd=2 off=40000 flags=HOLE`},
 	{name: "make and remove", calls: `
 		mkdir d mode=755
 		mkdir d mode=755

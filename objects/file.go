@@ -377,52 +377,6 @@ func (s *Store) roomFor(bytes int64) error {
 // ErrNotSupported is an operation that this file system does not have.
 var ErrNotSupported = errors.New("not supported")
 
-// SeekData and SeekHole find data and holes as lseek(2) does. A version that is a plain
-// file has the holes that were left when it was written; one in packs is data throughout.
-func (h *Handle) SeekData(off int64) (int64, error) { return h.seek(off, true) }
-
-// SeekHole is described at SeekData.
-func (h *Handle) SeekHole(off int64) (int64, error) { return h.seek(off, false) }
-
-func (h *Handle) seek(off int64, data bool) (int64, error) {
-	h.n.io.Lock()
-	defer h.n.io.Unlock()
-	switch d := h.n.draft; {
-	case d != nil && data:
-		return d.SeekData(off)
-	case d != nil:
-		return d.SeekHole(off)
-	}
-	c, err := h.s.current(h.n)
-	if err != nil {
-		return 0, err
-	}
-	size := c.Size()
-	if off >= size || off < 0 {
-		return 0, unix.ENXIO
-	}
-	f, ok := c.(*fileContent)
-	if !ok {
-		if data {
-			return off, nil
-		}
-		return size, nil
-	}
-	host, done := f.Host()
-	defer done()
-	for off < size {
-		is, end, err := blob.HostSegment(host, off, size)
-		if err != nil || is == data {
-			return off, err
-		}
-		off = end
-	}
-	if data {
-		return 0, unix.ENXIO
-	}
-	return size, nil
-}
-
 // Sync makes the file's bytes and everything that happened before it durable.
 func (h *Handle) Sync(ctx context.Context) error { return h.s.SyncIno(ctx, h.n.ino) }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -384,5 +385,34 @@ func TestHotFiles(t *testing.T) {
 	}
 	if _, err := s.OpenHot(h); !errors.Is(err, ErrNotHot) {
 		t.Errorf("evicted: %v", err)
+	}
+}
+
+// What is a hole in bytes that are held in memory.
+func TestHolesOfBytes(t *testing.T) {
+	b := append(bytes.Repeat([]byte("x"), 5000), make([]byte, 8000)...)
+	b = append(b, 'y')
+	const size = 40_000
+	type run struct {
+		data  bool
+		until int64
+	}
+	var got []run
+	for pos := int64(0); pos < size; {
+		data, until := BytesSegment(b, pos, size)
+		for in := pos + 1; in < until; in += 97 {
+			if d, u := BytesSegment(b, in, size); d != data || u != until {
+				t.Errorf("at %d: %v until %d, and at %d: %v until %d", pos, data, until, in, d, u)
+			}
+		}
+		got = append(got, run{data, until})
+		pos = until
+	}
+	want := []run{{true, 8192}, {false, 12288}, {true, 16384}, {false, size}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	if data, until := BytesSegment(nil, 0, 10); data || until != 10 {
+		t.Errorf("of nothing: %v until %d", data, until)
 	}
 }

@@ -1,6 +1,7 @@
 package blob
 
 import (
+	"bytes"
 	"errors"
 	"os"
 
@@ -41,10 +42,8 @@ func (d *Draft) seek(off int64, data bool) (int64, error) {
 // segment says what lies at pos, and where that ends.
 func (d *Draft) segment(pos, size int64) (data bool, until int64, err error) {
 	if d.file == nil && d.base == nil {
-		if pos < int64(len(d.mem)) {
-			return true, int64(len(d.mem)), nil
-		}
-		return false, size, nil
+		data, until = BytesSegment(d.mem, pos, size)
+		return data, until, nil
 	}
 	in, until := d.written.at(pos, size)
 	if d.isWhole() {
@@ -63,6 +62,25 @@ func (d *Draft) segment(pos, size int64) (data bool, until int64, err error) {
 		return true, until, nil
 	}
 	return false, until, nil
+}
+
+// holeSize is how large a hole of a local filesystem is at least.
+const holeSize = 4 << 10
+
+// BytesSegment says what lies at pos of a file of that size that begins with b and has
+// zeros after it, and where that ends. Nobody has noted what was written: a block of zeros
+// is a hole, as one that was never written or was punched is on a disk.
+func BytesSegment(b []byte, pos, size int64) (data bool, until int64) {
+	for at := pos - pos%holeSize; at < size; at += holeSize {
+		block := b[min(at, int64(len(b))):min(at+holeSize, int64(len(b)))]
+		is := len(bytes.TrimLeft(block, "\x00")) > 0
+		if at <= pos {
+			data = is
+		} else if is != data {
+			return data, at
+		}
+	}
+	return data, size
 }
 
 // HostSegment says whether data or a hole lies at pos of a host file, and where that ends,
