@@ -156,6 +156,36 @@ func (s *Store) retentionFor(dir Ino, dirObj ID) retention {
 	return retention{}
 }
 
+// retentionOf finds the policy for an object where it is, or was last; false for one that is
+// nowhere, or in a trash can, which its owner empties. s.mu is held.
+func (s *Store) retentionOf(o *object) (retention, bool) {
+	if o.life == Active {
+		n, err := s.node(o.ino)
+		if err != nil || n.nlink == 0 {
+			return retention{}, false
+		}
+		return s.retentionFor(n.parent, ID{}), true
+	}
+	g, err := s.graveOf(o.id)
+	if err != nil || g.can && g.inode == nil {
+		return retention{}, false
+	}
+	return s.retentionFor(g.last().dir, g.last().dirObj), true
+}
+
+// heir is the object that one was absorbed by, at the end of all renames; nil where its
+// record is gone. s.mu is held.
+func (s *Store) heir(o *object) *object {
+	for depth := 0; !o.absorbedBy.IsZero() && depth < 10_000; depth++ {
+		next, err := s.object(o.absorbedBy)
+		if err != nil {
+			return nil
+		}
+		o = next
+	}
+	return o
+}
+
 // aged is a version as the pass looks at it.
 type aged struct {
 	id   ID
@@ -267,7 +297,7 @@ func (p *purge) object(view *kv.View, id ID, list []aged, rest []ID) {
 		return
 	}
 	o, err := decodeObject(b)
-	if err != nil || o.life == Active && len(list) < 2 || o.life == Purged || !o.absorbedBy.IsZero() {
+	if err != nil || o.life == Active && len(list) < 2 || o.life == Purged {
 		return
 	}
 	p.seen[id] = true
@@ -279,18 +309,16 @@ func (p *purge) object(view *kv.View, id ID, list []aged, rest []ID) {
 		return
 	}
 	var policy retention
-	dead := false
-	switch g, gerr := s.graveOf(id); {
-	case o.life == Active:
-		n, err := s.node(o.ino)
-		if err != nil || n.nlink == 0 {
+	if o.absorbedBy.IsZero() {
+		ok := false
+		if policy, ok = s.retentionOf(o); !ok {
 			return
 		}
-		policy = s.retentionFor(n.parent, ID{})
-	case gerr != nil || g.can && g.inode == nil: // its owner empties the can
-		return
-	default:
-		policy = s.retentionFor(g.last().dir, g.last().dirObj)
+	} else if h := s.heir(o); h != nil { // what a file held before it was renamed over another
+		policy, _ = s.retentionOf(h)
+	}
+	dead := false
+	if o.life != Active {
 		life, ends := policy.lifetime(s.o.Retention)
 		dead = ends && !o.retiredAt.IsZero() && p.now.Sub(o.retiredAt) > life
 	}

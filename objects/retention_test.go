@@ -178,3 +178,56 @@ func TestPurge(t *testing.T) {
 	}
 	sound(t, s)
 }
+
+// What a file held before it was renamed over another is let go of by the retention of the
+// place where it went: a program that writes a temporary file in two goes and renames it
+// leaves the first of them as a version of an object that no name has.
+func TestPurgeOfWhatWasRenamedOver(t *testing.T) {
+	ctx := context.Background()
+	now := time.Now()
+	s, err := Open(ctx, Options{Dir: t.TempDir(), Now: func() time.Time { now = now.Add(time.Millisecond); return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	dirs := map[string]Ino{}
+	before := map[string]ID{}
+	for _, d := range []string{"all", "none", "days=5", "plain"} {
+		dirs[d] = mkdir(t, s, RootIno, d)
+		if d != "plain" {
+			if err := s.SetXattr(alice, dirs[d], RetentionXattr, []byte(d), false, false); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put(t, s, dirs[d], "f", "old "+d)
+		before[d] = put(t, s, dirs[d], "t", "first go "+d).Version
+		put(t, s, dirs[d], "t", "second go "+d)
+		if err := s.Rename(alice, dirs[d], "t", dirs[d], "f", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		after time.Duration
+		left  map[string]bool
+	}{
+		{0, map[string]bool{"all": true, "days=5": true, "plain": true}},
+		{6 * thinDay, map[string]bool{"all": true, "plain": true}},
+		{100 * thinDay, map[string]bool{"all": true}},
+	} {
+		now = now.Add(c.after)
+		if _, err := s.Purge(ctx); err != nil {
+			t.Fatal(err)
+		}
+		for d, id := range before {
+			if _, err := s.Version(id); (err == nil) != c.left[d] {
+				t.Errorf("after %v in %s: the first go is there: %v, want %v (%v)", c.after, d, err == nil, c.left[d], err)
+			}
+			if got := get(t, s, dirs[d], "f"); got != "second go "+d {
+				t.Errorf("after %v, %s/f reads as %q", c.after, d, got)
+			}
+		}
+		if rep, err := s.Fsck(ctx); err != nil || len(rep.Problems) > 0 {
+			t.Errorf("after %v: %v, %v", c.after, rep.Problems, err)
+		}
+	}
+}

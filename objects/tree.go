@@ -212,8 +212,8 @@ func (s *Store) takeRecent(c Cred, dir Ino, name string) ID {
 	if r.subject != c.Subject || s.o.Now().Sub(r.at) > recreateWithin {
 		return ID{}
 	}
-	if o, err := s.object(r.object); err != nil || o.life != Retired {
-		return ID{} // it was restored meanwhile
+	if o, err := s.object(r.object); err != nil || o.life != Retired || !o.absorbedBy.IsZero() {
+		return ID{} // it was restored meanwhile, or goes on as another
 	}
 	return r.object
 }
