@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/ai-os-dot-net/aios/objects/internal/blob"
 )
@@ -125,7 +126,7 @@ func (s *Store) publish(ctx context.Context, n *node) error {
 	s.observe(n)
 	gone := n.nlink == 0
 	// The kernel's own writes into a host file show in its times alone.
-	kept := gone && n.writes == n.buried && (n.pin == nil || n.mtime.UnixNano() < n.buriedAt) && s.buriedHere(n)
+	kept := gone && n.writes == n.buried && (n.pin == nil || n.mtime.UnixNano() < n.buriedAt)
 	s.mu.Unlock()
 	if gone && !kept {
 		return nil // a program's own scratch; the draft serves the readers that are left
@@ -215,12 +216,15 @@ func (s *Store) spare(n *node, id string, version ID) {
 // install makes prepared content the current version of a file; s.mu is held. The
 // same bytes as the current version's make none.
 func (s *Store) install(n *node, p prepared) error {
-	if n.nlink == 0 {
-		defer s.buryContent(n)
-	}
 	o, err := s.editObject(n.object)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case n.nlink > 0:
+	case !s.buriedHere(n):
+		return s.installLate(n, o, p)
+	default:
+		defer s.buryContent(n)
 	}
 	s.touch(n)
 	n.size = p.size
@@ -241,6 +245,52 @@ func (s *Store) install(n *node, p prepared) error {
 	w.writes = append(w.writes, write{o.id, v.id, before, hashText(v)})
 	n.inode.version = v.id
 	s.open.change.Inos = append(s.open.change.Inos, n.ino)
+	return nil
+}
+
+// installLate adds what a file held when it lost its name, but told of later, to the history
+// of an object that another file has gone on with since: a program that saves, removes and
+// makes the file anew is faster than the kernel tells of its close. It stands before what the
+// other file has got. s.mu is held.
+func (s *Store) installLate(n *node, o *object, p prepared) error {
+	if o.life == Purged {
+		return nil
+	}
+	s.touch(n)
+	n.size = p.size
+	n.inode.clearDraft()
+	cur, err := s.version(o.id, o.current)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	if cur != nil && !p.hash.IsZero() && cur.hash == p.hash {
+		n.inode.version = cur.id
+		return nil
+	}
+	next, err := s.node(o.ino)
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	shown := cur != nil && next != nil && next.inode.version == cur.id
+	w := s.workOf(n.author())
+	v := s.makeVersion(o, p, n.author(), w.id, "")
+	v.createdAt = time.Unix(0, n.buriedAt).UTC()
+	if shown {
+		v.parent = cur.parent
+		if !v.createdAt.Before(cur.since()) {
+			v.createdAt = cur.since().Add(-time.Millisecond)
+		}
+	} else {
+		o.rollback, o.current = o.current, v.id
+		w.moves++
+	}
+	s.putVersion(v)
+	s.open.superseded = append(s.open.superseded, v.id)
+	w.writes = append(w.writes, write{o.id, v.id, v.parent, hashText(v)})
+	n.inode.version = v.id
+	if next != nil && next.writers == 0 && next.draft == nil {
+		s.installEmpty(next)
+	}
 	return nil
 }
 

@@ -41,6 +41,7 @@ func (s *Store) bound(parent Ino, name string) (p, n *node, err error) {
 
 // unbind takes a name away from a file; with the last one its object retires.
 func (s *Store) unbind(c Cred, p, n *node, name string) {
+	s.observe(n) // what the kernel has written by itself was written before this
 	now := s.o.Now()
 	s.setDent(p.ino, name, dent{})
 	s.touch(p)
