@@ -64,6 +64,21 @@ func (h *Handle) stays() {
 	}
 }
 
+// settleName waits until the closes that have begun are over of the file that a name is bound
+// to, and of those that had it last: they become versions of the name, too. s.mu is held.
+func (s *Store) settleName(dir Ino, name string, bound Ino) {
+	for until := s.closes.begun; ; s.quiet.Wait() {
+		busy := false
+		for h, number := range s.closes.open {
+			n := h.n
+			busy = busy || number <= until && (n.ino == bound || n.parent == dir && n.name == name)
+		}
+		if !busy {
+			return
+		}
+	}
+}
+
 // Settle waits until the closes of a file that have begun are over, so that what was saved
 // before the call is a version.
 func (s *Store) Settle(ino Ino) {
@@ -271,18 +286,17 @@ func (s *Store) installLate(n *node, o *object, p prepared) error {
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return err
 	}
-	shown := cur != nil && next != nil && next.inode.version == cur.id
 	w := s.workOf(n.author())
 	v := s.makeVersion(o, p, n.author(), w.id, "")
 	v.createdAt = time.Unix(0, n.buriedAt).UTC()
-	if shown {
-		v.parent = cur.parent
-		if !v.createdAt.Before(cur.since()) {
-			v.createdAt = cur.since().Add(-time.Millisecond)
-		}
-	} else {
+	if before := cur != nil && earlier(cur.since(), cur.id, v.createdAt, v.id); cur == nil || before && next != nil && next.inode.version != cur.id {
 		o.rollback, o.current = o.current, v.id
 		w.moves++
+	} else { // the other file has got something already
+		v.parent = cur.parent
+		if before {
+			v.createdAt = cur.since().Add(-time.Millisecond)
+		}
 	}
 	s.putVersion(v)
 	s.open.superseded = append(s.open.superseded, v.id)

@@ -176,13 +176,13 @@ func (s *Store) OpenVersion(ver ID) (Reader, error) {
 // through all objects that it was bound to (filesystem.md §8: it follows the name).
 func (s *Store) NameHistory(dir Ino, name string) ([]Version, error) {
 	s.mu.Lock()
-	d, bound, err := s.dent(dir, name)
+	d, _, err := s.dent(dir, name)
+	if err == nil {
+		s.settleName(dir, name, d.ino)
+	}
 	s.mu.Unlock()
 	if err != nil {
 		return nil, err
-	}
-	if bound {
-		s.Settle(d.ino)
 	}
 	if err := s.commit(context.Background()); err != nil {
 		return nil, err
@@ -245,7 +245,7 @@ func (s *Store) versionsOf(ino Ino, from kv.TS, end, left time.Time) ([]Version,
 			return nil, err
 		}
 		for _, v := range vs {
-			if v.createdAt.After(end) || left.UnixMilli() > 0 && !v.createdAt.Before(left) {
+			if since := v.since(); since.After(end) || left.UnixMilli() > 0 && !since.Before(left) {
 				continue
 			}
 			list = append(list, v.public())

@@ -185,3 +185,34 @@ func TestANameHoldsItsLastVersion(t *testing.T) {
 	told("lost, and replaced", "g", "g1 h1 h2 ")
 	told("lost, and replaced", "h", "h1 g1 g2 g3 ")
 }
+
+// What an older file brings to an object when it is renamed over its file is not in the
+// history of the name that the object's file had before.
+func TestANameLacksWhatItsObjectGotElsewhere(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	defer s.Close()
+	pass := func() { time.Sleep(3 * time.Millisecond) }
+	for _, name := range []string{"c", "a", "b"} {
+		put(t, s, RootIno, name, name+"1")
+		pass()
+	}
+	if err := s.commit(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Rename(alice, RootIno, "a", RootIno, "b", RenameExchange); err != nil {
+		t.Fatal(err)
+	}
+	pass()
+	if err := s.Rename(alice, RootIno, "c", RootIno, "a", 0); err != nil { // over what b was
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"a": "a1 b1 c1 ", "b": "b1 a1 "} {
+		list, err := s.NameHistory(RootIno, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := texts(t, s, list); got != want {
+			t.Errorf("the history of %s is %q, want %q", name, got, want)
+		}
+	}
+}
