@@ -268,7 +268,10 @@ func (s *Store) install(n *node, p prepared) error {
 // makes the file anew is faster than the kernel tells of its close. It stands before what the
 // other file has got. s.mu is held.
 func (s *Store) installLate(n *node, o *object, p prepared) error {
-	if o.life == Purged {
+	if o.life == Purged { // nothing of it is kept any more
+		if p.staging != "" {
+			s.open.gone = append(s.open.gone, p.staging)
+		}
 		return nil
 	}
 	s.touch(n)

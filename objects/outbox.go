@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -35,10 +36,24 @@ type outWaiter struct {
 	ready chan struct{}
 }
 
+// lowest is the lowest key that waits, math.MaxUint64 for none. It need not be the first:
+// what is prepared earlier may be committed later. b.mu is held.
+func (b *outbox) lowest() uint64 {
+	low := uint64(math.MaxUint64)
+	for _, e := range b.queue {
+		low = min(low, e.key)
+	}
+	return low
+}
+
 // release lets go those whose evidence the log has; b.mu is held.
 func (b *outbox) release() {
+	if len(b.waiters) == 0 {
+		return
+	}
+	low := b.lowest()
 	b.waiters = slices.DeleteFunc(b.waiters, func(w outWaiter) bool {
-		if len(b.queue) > 0 && b.queue[0].key <= w.upTo {
+		if low <= w.upTo {
 			return false
 		}
 		close(w.ready)
@@ -63,6 +78,9 @@ const gatherEvidence = 250 * time.Millisecond
 // gatherMost ends the collecting: what waits is held in memory.
 const gatherMost = 1024
 
+// drainBatch is how many records are appended, and synced, at once.
+const drainBatch = 256
+
 // push has what waits appended at once.
 func (b *outbox) push() {
 	select {
@@ -77,12 +95,9 @@ func (b *outbox) push() {
 func (b *outbox) first() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	first := b.next + 1
+	first := min(b.next+1, b.lowest())
 	for key := range b.coming {
 		first = min(first, key)
-	}
-	if len(b.queue) > 0 {
-		first = min(first, b.queue[0].key)
 	}
 	return first
 }
@@ -199,11 +214,16 @@ func (b *outbox) drain(ctx context.Context, s *Store) {
 	b.mu.Lock()
 	until := b.next
 	b.mu.Unlock()
-	for {
+	for first := true; ; first = false {
 		b.mu.Lock()
 		n := 0
-		for n < min(len(b.queue), 256) && b.queue[n].key <= until {
+		for n < min(len(b.queue), drainBatch) && b.queue[n].key <= until {
 			n++
+		}
+		if !first && 0 < n && n < drainBatch && len(b.waiters) == 0 && !s.stopping() {
+			b.mu.Unlock()
+			b.signal() // the rest of a full queue is gathered further
+			return
 		}
 		batch := append([]outEntry{}, b.queue[:n]...)
 		if n == 0 {

@@ -177,3 +177,41 @@ func TestOutboxBeginsWhereEntriesWait(t *testing.T) {
 		t.Errorf("the next entry is %d, and a start looks from %d on", x.s.outbox.next+1, first)
 	}
 }
+
+// What was prepared first and is committed last is neither passed over by the next start nor
+// by who waits for it.
+func TestOutboxKnowsWhatCameOutOfTurn(t *testing.T) {
+	var b outbox
+	b.init()
+	prepare := func() []outEntry {
+		e, err := b.prepare(kv.NewBatch(), []evidence.Draft{{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	early, late := prepare(), prepare()
+	b.add(late...)
+	b.add(early...)
+	if got := b.first(); got != early[0].key {
+		t.Errorf("a start looks from %d on, and %d waits", got, early[0].key)
+	}
+	w := outWaiter{early[0].key, make(chan struct{})}
+	b.waiters = append(b.waiters, w)
+	b.release()
+	select {
+	case <-w.ready:
+		t.Error("who waits for the early one is let go")
+	default:
+	}
+	b.queue = b.queue[:1] // the late one is left
+	b.release()
+	select {
+	case <-w.ready:
+	default:
+		t.Error("who waits for the early one waits for the late one")
+	}
+	if got := b.first(); got != late[0].key {
+		t.Errorf("a start looks from %d on, and %d waits", got, late[0].key)
+	}
+}
